@@ -1,0 +1,70 @@
+"""What every command needs from its surroundings: directories, the network client, the mirror."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from moby import http
+
+if TYPE_CHECKING:
+    import httpx
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """The surroundings of one command.
+
+    ``store`` is the OCI image layout that holds images; ``work`` holds everything that can be made again (packages,
+    tools, segments, probes). ``environment`` is a copy of the process's variables.
+    """
+
+    store: Path
+    work: Path
+    environment: Mapping[str, str] = field(default_factory=dict)
+    certificates: tuple[Path, ...] = ()
+    mirrors: tuple[str, ...] = ()
+    debian_mirror: str | None = None
+
+    @classmethod
+    def from_environment(
+        cls,
+        environment: Mapping[str, str] | None = None,
+        *,
+        store: Path | None = None,
+        certificates: Sequence[Path] = (),
+        mirrors: Sequence[str] = (),
+        debian_mirror: str | None = None,
+    ) -> Context:
+        """Flags win over ``MOBY_X``, then ``LINUXKIT_X``, then the XDG cache directory."""
+        environment = dict(os.environ if environment is None else environment)
+        home = Path(environment.get("HOME") or Path.home())
+        work = Path(environment.get("XDG_CACHE_HOME") or home / ".cache") / "moby"
+        named = variable(environment, "CACHE")
+        listed = (variable(environment, "MIRROR") or "").replace(",", " ").split()
+        return cls(
+            store=store or (Path(named).expanduser() if named else work / "store"),
+            work=work,
+            environment=environment,
+            certificates=tuple(certificates),
+            mirrors=(*listed, *mirrors),
+            debian_mirror=debian_mirror or variable(environment, "DEBIAN_MIRROR"),
+        )
+
+    def client(self) -> httpx.Client:
+        """The HTTP client of this process, made on first use."""
+        return _client(self.certificates)
+
+
+@cache
+def _client(certificates: tuple[Path, ...]) -> httpx.Client:
+    return http.client(certificates=certificates)
+
+
+def variable(environment: Mapping[str, str], name: str) -> str | None:
+    """``MOBY_name``, else ``LINUXKIT_name``, else None; an empty value counts as unset."""
+    return environment.get(f"MOBY_{name}") or environment.get(f"LINUXKIT_{name}") or None

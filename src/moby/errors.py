@@ -1,0 +1,66 @@
+"""Every error a user can cause, and nothing else.
+
+    MobyError            something the user can mend: what, where, how to fix
+    ├── ConfigError      the YAML, a label, a recipe or a flag says something we refuse
+    ├── RegistryError    a registry or mirror did not give what was asked
+    ├── IntegrityError   bytes do not match their digest, or an archive is hostile
+    ├── CommandError     a command we started failed, or is missing
+    └── PlatformError    this host or machine cannot do it (no QEMU, no disk space, …)
+
+A subclass exists only where a caller acts differently. A bug raises something else and shows its traceback;
+a ``MobyError`` never does: ``cli/main.py`` prints it and exits with status 1.
+"""
+
+from __future__ import annotations
+
+
+class MobyError(Exception):
+    """A mistake the user can mend: ``what`` went wrong, ``where``, and how to ``fix`` it."""
+
+    def __init__(self, what: str, *, where: str = "", fix: str = "") -> None:
+        super().__init__(what)
+        self.what = what
+        self.where = where
+        self.fix = fix
+
+    def __str__(self) -> str:
+        """One line: ``where: what (fix)``."""
+        text = f"{self.where}: {self.what}" if self.where else self.what
+        return f"{text} ({self.fix})" if self.fix else text
+
+
+class ConfigError(MobyError):
+    """The YAML, an image label, a recipe or a flag is not acceptable.
+
+    ``others`` holds further faults found in the same pass, so that all are reported at once.
+    """
+
+    def __init__(self, what: str, *, where: str = "", fix: str = "", others: tuple[ConfigError, ...] = ()) -> None:
+        super().__init__(what, where=where, fix=fix)
+        self.others = others
+
+    @classmethod
+    def gather(cls, faults: list[ConfigError]) -> ConfigError:
+        """One error that carries all of ``faults`` (at least one), in their order."""
+        first = faults[0]
+        return cls(first.what, where=first.where, fix=first.fix, others=(*first.others, *faults[1:]))
+
+
+class RegistryError(MobyError):
+    """A registry or a mirror did not answer, or refused."""
+
+
+class IntegrityError(MobyError):
+    """Bytes do not match their digest or size, or an archive breaks the rules."""
+
+
+class CommandError(MobyError):
+    """A command could not be started or failed."""
+
+    def __init__(self, what: str, *, where: str = "", fix: str = "", status: int = 1) -> None:
+        super().__init__(what, where=where, fix=fix)
+        self.status = status
+
+
+class PlatformError(MobyError):
+    """This host or the chosen machine cannot do what was asked."""

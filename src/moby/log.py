@@ -1,0 +1,183 @@
+"""Messages and progress, all on stderr; results go to stdout and are printed by the CLI alone.
+
+A process has one terminal, so this module has one ``Reporter``, set by ``cli/main.py``; libraries that use Moby get a
+silent one. ``step`` nests and times; ``Progress`` shows a bar only on a terminal.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+import json
+import sys
+import time
+from collections.abc import Iterator
+from contextvars import ContextVar
+from typing import Protocol, TextIO
+
+
+class Level(enum.IntEnum):
+    """How much is said: the numbers of ``-v``."""
+
+    ERROR = 0
+    INFO = 1
+    DEBUG = 2
+    TRACE = 3
+
+
+class Bar(Protocol):
+    """What a long transfer tells its reporter."""
+
+    def advance(self, count: int) -> None:
+        """``count`` more bytes are done."""
+        ...
+
+
+class Reporter(Protocol):
+    """Where messages go."""
+
+    def message(self, level: Level, text: str) -> None:
+        """Say one line."""
+        ...
+
+    def step(self, text: str) -> contextlib.AbstractContextManager[None]:
+        """Say that a step begins and, at its end, how long it took."""
+        ...
+
+    def bar(self, text: str, total: int) -> contextlib.AbstractContextManager[Bar]:
+        """Show the progress of ``total`` bytes."""
+        ...
+
+
+class _NoBar:
+    def advance(self, count: int) -> None:
+        """Nothing to show."""
+
+
+class Silent:
+    """Says nothing: the default when Moby is used as a library."""
+
+    def message(self, level: Level, text: str) -> None:
+        """Nothing to say."""
+
+    @contextlib.contextmanager
+    def step(self, text: str) -> Iterator[None]:
+        """Run the step."""
+        yield
+
+    @contextlib.contextmanager
+    def bar(self, text: str, total: int) -> Iterator[Bar]:
+        """Run the transfer."""
+        yield _NoBar()
+
+
+class Console:
+    """Plain lines for people: one per step with its time, a bar for downloads on a terminal."""
+
+    def __init__(self, level: Level = Level.INFO, stream: TextIO | None = None) -> None:
+        self._level = level
+        self._stream = stream if stream is not None else sys.stderr
+        self._depth = 0
+
+    def message(self, level: Level, text: str) -> None:
+        """Print ``text`` when ``level`` is wanted."""
+        if level <= self._level:
+            print("  " * self._depth + text, file=self._stream, flush=True)
+
+    @contextlib.contextmanager
+    def step(self, text: str) -> Iterator[None]:
+        """Print the step, then what happens in it, indented, then its time when it took one second or nested."""
+        if self._level < Level.INFO:
+            yield
+            return
+        self.message(Level.INFO, f"{text} …")
+        begin = time.monotonic()
+        self._depth += 1
+        try:
+            yield
+        finally:
+            self._depth -= 1
+        self.message(Level.INFO, f"{text}: {time.monotonic() - begin:.1f} s")
+
+    @contextlib.contextmanager
+    def bar(self, text: str, total: int) -> Iterator[Bar]:
+        """A rich progress bar on a terminal, one line elsewhere."""
+        if self._level < Level.INFO or not self._stream.isatty():
+            self.message(Level.INFO, f"{text} ({total / 1e6:.1f} MB)")
+            yield _NoBar()
+            return
+        from rich.console import Console as RichConsole  # slow to import, only needed here
+        from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+        columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+        with Progress(*columns, console=RichConsole(file=self._stream), transient=True) as progress:
+            task = progress.add_task("  " * self._depth + text, total=total)
+
+            class _RichBar:
+                def advance(self, count: int) -> None:
+                    progress.advance(task, count)
+
+            yield _RichBar()
+
+
+class JsonLines:
+    """``--progress=json``: one JSON object per event."""
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self._stream = stream if stream is not None else sys.stderr
+
+    def _event(self, **fields: object) -> None:
+        print(json.dumps(fields), file=self._stream, flush=True)
+
+    def message(self, level: Level, text: str) -> None:
+        """One ``message`` event."""
+        self._event(event="message", level=level.name.lower(), text=text)
+
+    @contextlib.contextmanager
+    def step(self, text: str) -> Iterator[None]:
+        """``begin`` and ``end`` events; the end carries seconds."""
+        self._event(event="begin", step=text)
+        begin = time.monotonic()
+        yield
+        self._event(event="end", step=text, seconds=round(time.monotonic() - begin, 3))
+
+    @contextlib.contextmanager
+    def bar(self, text: str, total: int) -> Iterator[Bar]:
+        """``begin`` and ``end`` events of a transfer with its size in bytes."""
+        self._event(event="begin", transfer=text, bytes=total)
+        yield _NoBar()
+        self._event(event="end", transfer=text, bytes=total)
+
+
+_SILENT = Silent()
+_reporter: ContextVar[Reporter] = ContextVar("moby_reporter", default=_SILENT)
+
+
+def use(reporter: Reporter) -> None:
+    """Send everything to ``reporter`` from now on (called once, by the CLI)."""
+    _reporter.set(reporter)
+
+
+def error(text: str) -> None:
+    """Say something even when quiet."""
+    _reporter.get().message(Level.ERROR, text)
+
+
+def info(text: str) -> None:
+    """Say something at the default level."""
+    _reporter.get().message(Level.INFO, text)
+
+
+def debug(text: str) -> None:
+    """Say something under ``-v 2``."""
+    _reporter.get().message(Level.DEBUG, text)
+
+
+def step(text: str) -> contextlib.AbstractContextManager[None]:
+    """``with log.step("Pulling nginx:1.27"):`` nests and times."""
+    return _reporter.get().step(text)
+
+
+def bar(text: str, total: int) -> contextlib.AbstractContextManager[Bar]:
+    """``with log.bar("layer", size) as bar: bar.advance(n)``."""
+    return _reporter.get().bar(text, total)

@@ -1,0 +1,60 @@
+"""The layers of docs/architecture.md hold: no module imports a layer above its own."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parents[2] / "src" / "moby"
+
+# Low to high. A module may import its own layer and those before it.
+LAYERS = (
+    ("errors", "log", "proc", "http", "context"),
+    ("formats", "artifact"),
+    ("oci", "config"),
+    ("components",),
+    ("runtime", "plan"),
+    ("rootfs",),
+    ("outputs",),
+    ("machines", "clouds", "evidence", "testing"),
+    ("api", "__init__"),
+    ("cli",),
+)
+RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
+
+
+def imported(path: Path) -> set[str]:
+    """The parts of ``moby`` (first name below the package) that a module imports at any depth of its code."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "moby":
+            below = node.module.split(".")[1:]
+            found |= {below[0]} if below else {alias.name for alias in node.names}
+        elif isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[1] for alias in node.names if alias.name.startswith("moby.")}
+    return found - {"__version__"}
+
+
+@pytest.mark.parametrize("path", sorted(SOURCE.rglob("*.py")), ids=lambda p: str(p.relative_to(SOURCE)))
+def test_imports_go_down_only(path: Path) -> None:
+    own = path.relative_to(SOURCE).parts[0].removesuffix(".py")
+    assert own in RANK, f"{own} has no layer: add it to LAYERS and to docs/architecture.md"
+    upward = {name for name in imported(path) if RANK.get(name, -1) > RANK[own]}
+    assert not upward, f"{own} may not import {sorted(upward)}"
+
+
+def test_only_proc_starts_programs() -> None:
+    users = {
+        str(path.relative_to(SOURCE))
+        for path in SOURCE.rglob("*.py")
+        if "subprocess"
+        in {
+            alias.name
+            for node in ast.walk(ast.parse(path.read_text()))
+            if isinstance(node, ast.Import)
+            for alias in node.names
+        }
+    }
+    assert users == {"proc.py"}
