@@ -29,7 +29,7 @@ class Artifact:
     """The files of one output format.
 
     ``files`` maps a role (``kernel``, ``initrd``, ``cmdline``, ``disk``, ``iso``, ``tar``, …) to its path;
-    ``size_bytes`` is what all of them hold; ``root_bytes`` is the unpacked root that a RAM disk will need (0 = on disk).
+    ``size_bytes`` is what they hold together; ``root_bytes`` is the unpacked root a RAM disk will need (0: on disk).
     """
 
     name: str
