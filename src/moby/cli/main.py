@@ -1,0 +1,195 @@
+"""The ``moby`` command: finds the sub-command, runs it, and turns errors into messages and exit statuses.
+
+Only the chosen command's module is imported, so that ``moby --help`` stays instant. Exit status: 0 done, 1 user error,
+2 usage, 130 interrupted; ``moby run`` adds the machine's own (see ``cli/run.py``).
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import importlib
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NoReturn, Protocol, cast
+
+from moby import __version__, log
+from moby.context import Context
+from moby.errors import ConfigError, MobyError
+
+COMMANDS: Mapping[str, str] = {
+    "build": "build a bootable image from a YAML file",
+    "run": "build and boot a YAML file, or boot an image",
+    "pkg": "build components from Debian packages, no Docker needed",
+    "ps": "list running machines",
+    "stop": "stop a machine",
+    "logs": "print a machine's console",
+    "completion": "print a shell completion script",
+    "version": "print the version",
+}
+
+
+class Command(Protocol):
+    """What each module of ``moby.cli`` offers."""
+
+    def configure(self, parser: argparse.ArgumentParser) -> None:
+        """Add the command's arguments, description and examples."""
+        ...
+
+    def execute(self, arguments: argparse.Namespace, context: Context) -> int:
+        """Do it and return the exit status; results go to stdout."""
+        ...
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse with exact options only, and a suggestion for a misspelt one."""
+
+    def __init__(self, **options: object) -> None:
+        defaults = {"allow_abbrev": False, "formatter_class": argparse.RawDescriptionHelpFormatter}
+        super().__init__(**{**defaults, **options})  # type: ignore[arg-type]  # argparse's own option names
+
+    def error(self, message: str) -> NoReturn:
+        """Print the usage, the fault and the nearest known option; exit with status 2."""
+        known = [option for action in self._actions for option in action.option_strings]
+        close = [
+            near
+            for word in message.split()
+            if word.startswith("-")
+            for near in difflib.get_close_matches(word.partition("=")[0], known, n=1)
+        ]
+        hint = f" (did you mean {close[0]}?)" if close else ""
+        self.print_usage(sys.stderr)
+        self.exit(2, f"{self.prog}: {message}{hint}\n")
+
+
+def load(name: str) -> Command:
+    """The module of a command in ``COMMANDS``."""
+    return cast(Command, importlib.import_module(f"moby.cli.{name}"))
+
+
+def add_global_options(parser: argparse.ArgumentParser) -> None:
+    """Options every command takes, before or after its name."""
+    group = parser.add_argument_group("global options")
+    suppress = argparse.SUPPRESS
+    group.add_argument("-q", "--quiet", action="store_true", default=suppress, help="errors only")
+    group.add_argument(
+        "-v", "--verbose", type=int, choices=range(4), default=suppress, metavar="N", help="0 errors … 3 everything"
+    )
+    group.add_argument("--progress", choices=("auto", "plain", "json"), default=suppress, help="how progress is shown")
+    group.add_argument("--cache", type=Path, default=suppress, metavar="DIR", help="image store (MOBY_CACHE)")
+    group.add_argument(
+        "--mirror", action="append", default=suppress, metavar="[REG=]URL", help="registry mirror (MOBY_MIRROR)"
+    )
+    group.add_argument(
+        "--debian-mirror", default=suppress, metavar="URL", help="Debian archive for components (MOBY_DEBIAN_MIRROR)"
+    )
+    group.add_argument(
+        "--cert-file", action="append", type=Path, default=suppress, metavar="PEM", help="extra CA certificates"
+    )
+
+
+def top_parser() -> Parser:
+    """The parser of ``moby`` itself, without the commands' own arguments."""
+    width = max(map(len, COMMANDS))
+    listed = "\n".join(f"  {name:<{width}}  {text}" for name, text in COMMANDS.items())
+    parser = Parser(
+        prog="moby",
+        usage="moby [global options] COMMAND …",
+        description="Turn a short YAML file and a few OCI images into a minimal, immutable, bootable Linux machine.",
+        epilog=f"commands:\n{listed}\n\n`moby COMMAND --help` shows a command's options and examples.",
+    )
+    parser.add_argument("--version", action="version", version=f"moby {__version__}")
+    add_global_options(parser)
+    return parser
+
+
+def command_parser(name: str) -> Parser:
+    """The parser of one command with the global options."""
+    parser = Parser(prog=f"moby {name}")
+    load(name).configure(parser)
+    add_global_options(parser)
+    return parser
+
+
+def split(argv: Sequence[str]) -> tuple[list[str], str | None, list[str]]:
+    """``argv`` as (options before the command, command, the rest); global options with a value are skipped over."""
+    takes_value = {"-v", "--verbose", "--progress", "--cache", "--mirror", "--debian-mirror", "--cert-file"}
+    index = 0
+    while index < len(argv) and argv[index].startswith("-"):
+        index += 2 if argv[index] in takes_value else 1
+    if index >= len(argv):
+        return list(argv), None, []
+    return list(argv[:index]), argv[index], list(argv[index + 1 :])
+
+
+def make_context(arguments: argparse.Namespace) -> Context:
+    """The surroundings the global options and the environment describe."""
+    return Context.from_environment(
+        store=getattr(arguments, "cache", None),
+        certificates=getattr(arguments, "cert_file", ()),
+        mirrors=getattr(arguments, "mirror", ()),
+        debian_mirror=getattr(arguments, "debian_mirror", None),
+    )
+
+
+def set_reporter(arguments: argparse.Namespace) -> None:
+    """Send messages where ``-q``, ``-v`` and ``--progress`` say."""
+    quiet, verbose = getattr(arguments, "quiet", False), getattr(arguments, "verbose", None)
+    if quiet and verbose:
+        raise ConfigError("-q and -v exclude each other", fix="give one of them")
+    level = log.Level.ERROR if quiet else log.Level(log.Level.INFO if verbose is None else verbose)
+    if getattr(arguments, "progress", "auto") == "json":
+        log.use(log.JsonLines())
+    else:
+        log.use(log.Console(level))
+
+
+def report(error: MobyError) -> None:
+    """Print one error, or all the faults a ``ConfigError`` carries, once, on stderr."""
+    faults = (error, *error.others) if isinstance(error, ConfigError) else (error,)
+    for fault in faults:
+        place = f"{fault.where}: " if fault.where else ""
+        print(f"moby: error: {place}{fault.what}", file=sys.stderr)
+        if fault.fix:
+            print(f"  fix: {fault.fix}", file=sys.stderr)
+
+
+def parse(argv: Sequence[str]) -> tuple[str, argparse.Namespace]:
+    """The command's name and its arguments; exits on ``--help``, ``--version`` and usage errors."""
+    before, name, after = split(argv)
+    if name is None:
+        parser = top_parser()
+        parser.parse_args(before)
+        parser.print_help()
+        raise SystemExit(2)
+    if name == "help":
+        (command_parser(after[0]) if after and after[0] in COMMANDS else top_parser()).print_help()
+        raise SystemExit(0)
+    if name not in COMMANDS:
+        close = difflib.get_close_matches(name, COMMANDS, n=1)
+        top_parser().error(f"unknown command {name!r}" + (f", did you mean {close[0]!r}?" if close else ""))
+    return name, command_parser(name).parse_args([*before, *after])
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run ``moby`` and return its exit status."""
+    name, arguments = parse(sys.argv[1:] if argv is None else argv)
+    try:
+        set_reporter(arguments)
+        return load(name).execute(arguments, make_context(arguments))
+    except MobyError as error:
+        report(error)
+        return 1
+    except KeyboardInterrupt:
+        print("moby: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader of our stdout went away: the usual end of `moby … | head`.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+
+
+if __name__ == "__main__":
+    sys.exit(main())
