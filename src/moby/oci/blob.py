@@ -1,0 +1,126 @@
+"""Writing files of the store so that a crash, a full disk or a lie leaves nothing under a final name."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from moby.errors import PlatformError
+from moby.oci.digest import Digest, mismatch
+from moby.oci.manifest import Descriptor
+
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+
+
+def path(root: Path, digest: Digest) -> Path:
+    """Where the layout at ``root`` keeps a blob."""
+    return root / "blobs" / digest.algorithm / digest.hex
+
+
+@contextlib.contextmanager
+def writing(root: Path) -> Iterator[None]:
+    """Turn what the operating system refuses into ``PlatformError`` with a way out."""
+    try:
+        yield
+    except OSError as error:
+        why = os.strerror(error.errno) if error.errno else str(error)
+        full = error.errno in _FULL
+        fix = "free some space or choose another --cache directory" if full else "choose another --cache directory"
+        raise PlatformError(f"cannot write to the image store: {why}", where=str(root), fix=fix) from error
+
+
+def replace(target: Path, data: bytes) -> None:
+    """Put ``data`` at ``target`` at once: written beside, synced, renamed."""
+    with writing(target.parent):
+        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+        try:
+            with os.fdopen(handle, "wb") as stream:
+                stream.write(data)
+                _finish(stream.fileno())
+            Path(name).replace(target)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+        _sync_directory(target.parent)
+
+
+class Writer:
+    """A blob on its way in. Use as a context manager; without ``commit`` nothing remains.
+
+    With ``expected``, more bytes than its size are refused at once and ``commit`` compares size and digest.
+    """
+
+    def __init__(self, root: Path, expected: Descriptor | None, *, media_type: str) -> None:
+        self._root = root
+        self._expected = expected
+        self._media_type = expected.media_type if expected else media_type
+        self._algorithm = expected.digest.algorithm if expected else "sha256"
+        with writing(root):
+            ingest = root / "ingest"
+            ingest.mkdir(exist_ok=True)
+            handle, name = tempfile.mkstemp(prefix="moby-", dir=ingest)
+        self._path = Path(name)
+        self._stream = os.fdopen(handle, "wb", buffering=0)
+        self.restart()
+
+    def restart(self) -> None:
+        """Forget what was written: the source starts again at its first byte."""
+        self._hash = hashlib.new(self._algorithm)
+        self.count = 0
+        self._stream.seek(0)
+        self._stream.truncate()
+
+    def write(self, data: bytes) -> None:
+        """Append ``data``. Raises ``IntegrityError`` past the expected size, ``PlatformError`` on a full disk."""
+        if self._expected is not None and self.count + len(data) > self._expected.size:
+            raise mismatch(self._expected.digest, self._expected.size, None, self.count + len(data))
+        self._hash.update(data)
+        view = memoryview(data)
+        with writing(self._root):
+            while view:
+                view = view[self._stream.write(view) :]
+        self.count += len(data)
+
+    def commit(self) -> Descriptor:
+        """Check, sync and give the blob its name. Raises ``IntegrityError`` when it is not what was expected."""
+        digest = Digest(algorithm=self._algorithm, hex=self._hash.hexdigest())
+        expected = self._expected
+        if expected is not None and (digest != expected.digest or self.count != expected.size):
+            raise mismatch(expected.digest, expected.size, digest, self.count)
+        target = path(self._root, digest)
+        with writing(self._root):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            _finish(self._stream.fileno())
+            self._path.replace(target)
+            _sync_directory(target.parent)
+        return expected or Descriptor(media_type=self._media_type, digest=digest, size=self.count)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stream.close()
+        self._path.unlink(missing_ok=True)
+
+
+def _finish(descriptor: int) -> None:
+    """Readable by others, since mkstemp makes private files and caches are shared; and on the disk."""
+    os.fchmod(descriptor, 0o644)
+    os.fsync(descriptor)
+
+
+def _sync_directory(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

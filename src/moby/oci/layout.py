@@ -1,0 +1,129 @@
+"""The files around the blobs of an OCI image layout: ``oci-layout``, ``index.json`` and the lock.
+
+An image's name is the annotation ``org.opencontainers.image.ref.name`` of its descriptor in ``index.json``, which is
+replaced by rename under the lock. It stays JSON here, because what other tools put into it must survive our changes.
+Source: OCI image specification 1.1, "Image Layout".
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from moby.errors import ConfigError, IntegrityError
+from moby.oci import blob, lock
+from moby.oci.manifest import OCI_INDEX, REF_NAME, Descriptor
+
+_MAX_INDEX_BYTES = 64 << 20
+_MARKER = b'{"imageLayoutVersion": "1.0.0"}'
+
+
+class Layout:
+    """The layout at ``root``, made on first change."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._index = root / "index.json"
+        self._lock = root / ".lock"
+
+    def entries(self) -> list[tuple[str, Descriptor]]:
+        """Every name with what it points at, in the file's order. Raises ``IntegrityError`` for a damaged file."""
+        if not self._index.exists():
+            return []
+        with lock.shared(self._lock):
+            index = self._load()
+        return listed(index, where=str(self._index))
+
+    @contextlib.contextmanager
+    def changing(self) -> Iterator[dict[str, object]]:
+        """The index to change in place, under the lock; it is written when the block ends well."""
+        self.create()
+        with lock.exclusive(self._lock):
+            index = self._load()
+            yield index
+            blob.replace(self._index, json.dumps(index, separators=(",", ":")).encode())
+
+    def create(self) -> None:
+        """Make what a layout must have. Raises ``ConfigError`` when the directory is a layout of another version."""
+        marker = self._root / "oci-layout"
+        with blob.writing(self._root):
+            if marker.exists():
+                self._check(marker)
+                return
+            self._root.mkdir(parents=True, exist_ok=True)
+            blob.replace(marker, _MARKER)
+
+    def _check(self, marker: Path) -> None:
+        try:
+            version = json.loads(marker.read_bytes()[:4096]).get("imageLayoutVersion", "")
+        except (ValueError, AttributeError):
+            version = "?"
+        if not str(version).startswith("1."):
+            fix = "choose another --cache directory"
+            raise ConfigError(f"image layout of unknown version {version!r}", where=str(marker), fix=fix)
+
+    def _load(self) -> dict[str, object]:
+        try:
+            with self._index.open("rb") as stream:
+                data = stream.read(_MAX_INDEX_BYTES + 1)
+        except FileNotFoundError:
+            return {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": []}
+        try:
+            index = json.loads(data)
+        except ValueError as error:
+            raise _damaged(str(self._index), "not JSON") from error
+        if not isinstance(index, dict):
+            raise _damaged(str(self._index), "not an image index")
+        return index
+
+
+def listed(index: dict[str, object], *, where: str = "index.json") -> list[tuple[str, Descriptor]]:
+    """The named descriptors of ``index``. Raises ``IntegrityError`` when it is damaged."""
+    found = []
+    for entry in _manifests(index, where):
+        name = _name(entry)
+        if name is None:
+            continue
+        try:
+            found.append((name, Descriptor.model_validate(entry)))
+        except ValidationError as error:
+            raise _damaged(where, f"{name}: {error.errors()[0]['msg']}") from error
+    return found
+
+
+def put(index: dict[str, object], name: str, descriptor: Descriptor) -> None:
+    """Let ``name`` mean ``descriptor`` and nothing else."""
+    drop(index, name)
+    named = {**(descriptor.annotations or {}), REF_NAME: name}
+    entry = descriptor.model_copy(update={"annotations": named}).wire()
+    index["manifests"] = [*_manifests(index, name), entry]
+
+
+def drop(index: dict[str, object], name: str) -> bool:
+    """Forget ``name``. False when it was not there."""
+    entries = _manifests(index, name)
+    kept = [entry for entry in entries if _name(entry) != name]
+    index["manifests"] = kept
+    return len(kept) < len(entries)
+
+
+def _manifests(index: dict[str, object], where: str) -> list[object]:
+    entries = index.get("manifests") or []
+    if not isinstance(entries, list):
+        raise _damaged(where, "manifests is not a list")
+    return entries
+
+
+def _name(entry: object) -> str | None:
+    annotations = entry.get("annotations") if isinstance(entry, dict) else None
+    name = annotations.get(REF_NAME) if isinstance(annotations, dict) else None
+    return name if isinstance(name, str) else None
+
+
+def _damaged(where: str, why: str) -> IntegrityError:
+    fix = "move the store's directory away; images are then pulled and built again"
+    return IntegrityError(f"the image store is damaged: {why}", where=where, fix=fix)

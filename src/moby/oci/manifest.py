@@ -1,0 +1,305 @@
+"""Manifests, indexes and image configurations, decoded from JSON that somebody else wrote.
+
+Source: OCI image specification 1.1 (manifest.md, image-index.md, config.md) and the Docker image manifest version 2,
+schema 2. Unknown fields are ignored, as both demand; bytes are hashed as they came, so models are for reading only.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Annotated, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, PlainValidator, ValidationError
+from pydantic.alias_generators import to_camel
+
+from moby.errors import ConfigError, IntegrityError
+from moby.oci.digest import Digest
+
+OCI_INDEX = "application/vnd.oci.image.index.v1+json"
+OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+OCI_CONFIG = "application/vnd.oci.image.config.v1+json"
+OCI_LAYER = "application/vnd.oci.image.layer.v1.tar"
+OCI_LAYER_GZIP = f"{OCI_LAYER}+gzip"
+OCI_LAYER_ZSTD = f"{OCI_LAYER}+zstd"
+DOCKER_INDEX = "application/vnd.docker.distribution.manifest.list.v2+json"
+DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
+INDEX_TYPES = (OCI_INDEX, DOCKER_INDEX)
+MANIFEST_TYPES = (OCI_MANIFEST, DOCKER_MANIFEST)
+LAYER_TYPES = frozenset(
+    f"application/vnd.{family}{suffix}"
+    for family, suffixes in {
+        "oci.image.layer.v1.tar": ("", "+gzip", "+zstd"),
+        "oci.image.layer.nondistributable.v1.tar": ("", "+gzip", "+zstd"),
+        "docker.image.rootfs.diff.tar": ("", ".gzip", ".zstd"),
+        "docker.image.rootfs.foreign.diff.tar": ("", ".gzip"),
+    }.items()
+    for suffix in suffixes
+)
+
+REF_NAME = "org.opencontainers.image.ref.name"
+MAX_MANIFEST_BYTES = 4 << 20
+MAX_CONFIG_BYTES = 8 << 20
+MAX_LAYERS = 512
+_ATTESTATION = "vnd.docker.reference.type"
+_ALIASES = {"x86_64": "amd64", "x86-64": "amd64", "aarch64": "arm64"}
+
+
+def _absent(value: object) -> object:
+    """Go programs write ``null`` for an empty list or map."""
+    return () if value is None else value
+
+
+DigestField = Annotated[
+    Digest,
+    PlainValidator(lambda value: value if isinstance(value, Digest) else Digest.parse(str(value))),
+    PlainSerializer(str),
+]
+
+
+class _Wire(BaseModel):
+    model_config = ConfigDict(
+        frozen=True, extra="ignore", alias_generator=to_camel, populate_by_name=True, defer_build=True
+    )
+
+    def encode(self) -> bytes:
+        """Compact JSON with the specification's names and without absent fields."""
+        return json.dumps(self.wire(), separators=(",", ":")).encode()
+
+    def wire(self) -> dict[str, object]:
+        """The JSON object, for embedding in another."""
+        return self.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+class Platform(_Wire):
+    """What a manifest runs on, in Go's spelling: ``linux/arm64/v8``. ``os_version`` and features are not looked at."""
+
+    os: str = ""
+    architecture: str = ""
+    variant: str | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Platform:
+        """``ARCH`` or ``OS/ARCH[/VARIANT]``; uname's spellings are understood. Raises ``ConfigError``."""
+        parts = text.split("/")
+        if len(parts) == 1:
+            parts = ["linux", *parts]
+        if len(parts) > 3 or not all(parts):
+            raise ConfigError(f"{text!r} is not a platform", fix="write it like linux/amd64 or linux/arm64/v8")
+        architecture = _ALIASES.get(parts[1], parts[1])
+        return cls(os=parts[0], architecture=architecture, variant=parts[2] if len(parts) == 3 else None)
+
+    def accepts(self, other: Platform) -> bool:
+        """Whether an image for ``other`` will do for this platform; variants differ only where both name one."""
+        if (self.os, self.architecture) != (other.os, other.architecture):
+            return False
+        return self.variant is None or other.variant is None or self.variant == other.variant
+
+    def __str__(self) -> str:
+        return "/".join(filter(None, (self.os, self.architecture, self.variant)))
+
+
+class Descriptor(_Wire):
+    """Points at a blob: its type, digest and size in bytes. ``urls`` are other places that have it (foreign layers)."""
+
+    media_type: str = ""
+    digest: DigestField
+    size: Annotated[int, Field(ge=0, le=(1 << 63) - 1, strict=True)]
+    platform: Platform | None = None
+    annotations: Mapping[str, str] | None = None
+    artifact_type: str | None = None
+    urls: tuple[str, ...] | None = None
+
+    @property
+    def is_attestation(self) -> bool:
+        """Whether it describes another manifest (SBOM, provenance) and is no image itself."""
+        if self.annotations and _ATTESTATION in self.annotations:
+            return True
+        return self.platform is not None and {self.platform.os, self.platform.architecture} == {"unknown"}
+
+
+class Manifest(_Wire):
+    """One image: its configuration and layers, bottom first."""
+
+    schema_version: int = 2
+    media_type: str = OCI_MANIFEST
+    artifact_type: str | None = None
+    config: Descriptor
+    layers: Annotated[tuple[Descriptor, ...], BeforeValidator(_absent), Field(max_length=MAX_LAYERS)] = ()
+    subject: Descriptor | None = None
+    annotations: Mapping[str, str] | None = None
+
+
+class Index(_Wire):
+    """Manifests of one image for several platforms."""
+
+    schema_version: int = 2
+    media_type: str = OCI_INDEX
+    artifact_type: str | None = None
+    manifests: Annotated[tuple[Descriptor, ...], BeforeValidator(_absent)] = ()
+    subject: Descriptor | None = None
+    annotations: Mapping[str, str] | None = None
+
+    def candidates(self, platform: Platform) -> Iterator[Descriptor]:
+        """The manifests to try for ``platform``, best first: exact variant, other variant, then those that don't say.
+
+        Attestation manifests are left out.
+        """
+        images = [each for each in self.manifests if not each.is_attestation]
+        named = [each for each in images if each.platform is not None and platform.accepts(each.platform)]
+        yield from sorted(named, key=lambda each: each.platform != platform)
+        yield from (each for each in images if each.platform is None)
+
+    @property
+    def platforms(self) -> tuple[str, ...]:
+        """What the index offers, for messages."""
+        return tuple(str(each.platform) for each in self.manifests if each.platform and not each.is_attestation)
+
+
+class _Container(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
+
+    entrypoint: tuple[str, ...] | None = Field(None, alias="Entrypoint")
+    cmd: tuple[str, ...] | None = Field(None, alias="Cmd")
+    env: tuple[str, ...] | None = Field(None, alias="Env")
+    working_dir: str | None = Field(None, alias="WorkingDir")
+    user: str | None = Field(None, alias="User")
+    labels: Mapping[str, str] | None = Field(None, alias="Labels")
+
+
+class _RootFs(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
+
+    type: str = "layers"
+    diff_ids: Annotated[tuple[DigestField, ...], BeforeValidator(_absent)] = ()
+
+
+class _ConfigFile(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
+
+    architecture: str = ""
+    os: str = ""
+    variant: str | None = None
+    created: str | None = None
+    config: _Container | None = None
+    rootfs: _RootFs | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageConfig:
+    """What an image says about itself. ``None`` is "not set", ``()`` is "set to nothing".
+
+    ``diff_ids`` are the digests of the uncompressed layers, bottom first.
+    """
+
+    architecture: str = ""
+    os: str = ""
+    variant: str | None = None
+    created: str | None = None
+    entrypoint: tuple[str, ...] | None = None
+    cmd: tuple[str, ...] | None = None
+    env: tuple[str, ...] | None = None
+    working_dir: str | None = None
+    user: str | None = None
+    labels: Mapping[str, str] | None = None
+    diff_ids: tuple[Digest, ...] = ()
+
+    @property
+    def platform(self) -> Platform:
+        """What the image runs on."""
+        return Platform(os=self.os, architecture=self.architecture, variant=self.variant)
+
+    @classmethod
+    def decode(cls, data: bytes, *, where: str = "") -> ImageConfig:
+        """The configuration in ``data``. Raises ``IntegrityError`` when it is not one."""
+        file = _decode(_ConfigFile, data, where=where)
+        inner = file.config or _Container()
+        return cls(
+            architecture=file.architecture,
+            os=file.os,
+            variant=file.variant,
+            created=file.created,
+            entrypoint=inner.entrypoint,
+            cmd=inner.cmd,
+            env=inner.env,
+            working_dir=inner.working_dir,
+            user=inner.user,
+            labels=inner.labels,
+            diff_ids=file.rootfs.diff_ids if file.rootfs else (),
+        )
+
+    def encode(self) -> bytes:
+        """The JSON of the image specification, the same bytes for the same values."""
+        inner = _Container.model_validate(
+            {
+                "Entrypoint": self.entrypoint,
+                "Cmd": self.cmd,
+                "Env": self.env,
+                "WorkingDir": self.working_dir,
+                "User": self.user,
+                "Labels": dict(sorted(self.labels.items())) if self.labels is not None else None,
+            }
+        )
+        named = {"created": self.created, "architecture": self.architecture, "os": self.os, "variant": self.variant}
+        file = {
+            **{key: value for key, value in named.items() if value is not None},
+            "config": inner.model_dump(mode="json", by_alias=True, exclude_none=True),
+            "rootfs": {"type": "layers", "diff_ids": [str(each) for each in self.diff_ids]},
+        }
+        return json.dumps(file, separators=(",", ":")).encode()
+
+
+def decode(data: bytes, media_type: str, *, where: str = "") -> Manifest | Index:
+    """The manifest or index in ``data``; ``media_type`` is what the descriptor or the Content-Type header says.
+
+    An empty type, or one that names neither, gives way to the document's own. Raises ``IntegrityError`` for anything
+    else, also for a document that could be read as both (it would mean different images to different programs).
+    """
+    if len(data) > MAX_MANIFEST_BYTES:
+        raise IntegrityError(f"manifest of {len(data)} bytes; {MAX_MANIFEST_BYTES} are allowed", where=where)
+    fields = _object(data, where)
+    if "manifests" in fields and ("layers" in fields or "config" in fields):
+        raise IntegrityError("manifest is an index and an image at once", where=where)
+    own = fields.get("mediaType")
+    known = (*INDEX_TYPES, *MANIFEST_TYPES)
+    if own in known and media_type in known and own != media_type:
+        raise IntegrityError(f"manifest says it is {own}, but was announced as {media_type}", where=where)
+    kind = media_type if media_type in known else own if isinstance(own, str) else _guess(fields)
+    if kind in INDEX_TYPES:
+        return _decode(Index, data, where=where)
+    if kind in MANIFEST_TYPES:
+        return _decode(Manifest, data, where=where)
+    if "fsLayers" in fields:
+        fix = "push it again with a current tool"
+        raise IntegrityError("manifest has the old schema 1, which names no verifiable layers", where=where, fix=fix)
+    raise IntegrityError(f"unknown manifest type {str(kind or media_type)[:160]!r}", where=where)
+
+
+def _guess(fields: Mapping[str, object]) -> str:
+    """The media type of a document without one: OCI makes the field optional."""
+    if "manifests" in fields:
+        return OCI_INDEX
+    return OCI_MANIFEST if "config" in fields else ""
+
+
+def _object(data: bytes, where: str) -> dict[str, object]:
+    try:
+        fields = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise IntegrityError(f"not JSON: {str(error)[:200]}", where=where) from error
+    if not isinstance(fields, dict):
+        raise IntegrityError("not a JSON object", where=where)
+    return fields
+
+
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+def _decode(model: type[_Model], data: bytes, *, where: str) -> _Model:
+    try:
+        return model.model_validate_json(data)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise IntegrityError(f"{place or 'document'}: {first['msg'][:200]}", where=where) from error

@@ -1,0 +1,215 @@
+"""The image store: images by name in an OCI image layout, shared by parallel builds and with the original tool.
+
+A name is an expanded reference. What is found is whole: an image whose blobs are not all here counts as absent, since
+an index is kept as the registry sent it although only one platform's blobs were pulled.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+from moby.errors import IntegrityError
+from moby.oci import blob, layout
+from moby.oci.digest import Digest, VerifiedReader
+from moby.oci.image import Image
+from moby.oci.layout import Layout
+from moby.oci.manifest import (
+    INDEX_TYPES,
+    MAX_CONFIG_BYTES,
+    MAX_MANIFEST_BYTES,
+    OCI_CONFIG,
+    OCI_INDEX,
+    OCI_LAYER_GZIP,
+    OCI_MANIFEST,
+    Descriptor,
+    ImageConfig,
+    Index,
+    Manifest,
+    Platform,
+    decode,
+)
+from moby.oci.reference import Reference
+
+_CHUNK = 1 << 20
+_MAX_DEPTH = 3
+
+
+class Store:
+    """An OCI image layout at ``root``, made on first write. Safe to share between threads and processes."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._layout = Layout(root)
+
+    def names(self) -> tuple[str, ...]:
+        """Every image name, sorted."""
+        return tuple(sorted({name for name, _ in self._layout.entries()}))
+
+    def descriptors(self, name: str) -> tuple[Descriptor, ...]:
+        """What ``index.json`` holds under exactly this name; other tools may keep several."""
+        return tuple(descriptor for each, descriptor in self._layout.entries() if each == name)
+
+    def tag(self, name: str, descriptor: Descriptor) -> None:
+        """Let ``name`` mean ``descriptor``, in place of what it meant before. Its blob must be here."""
+        with self._layout.changing() as index:
+            layout.put(index, name, descriptor)
+
+    def untag(self, name: str) -> bool:
+        """Forget ``name``; its blobs stay. False when there was none."""
+        if not self.descriptors(name):
+            return False
+        with self._layout.changing() as index:
+            return layout.drop(index, name)
+
+    def has(self, descriptor: Descriptor) -> bool:
+        """Whether the blob is here with the right size. Content was checked on its way in."""
+        try:
+            return self._path(descriptor.digest).stat().st_size == descriptor.size
+        except OSError:
+            return False
+
+    def open_blob(self, digest: Digest) -> BinaryIO:
+        """The blob, checked again while it is read. Raises ``IntegrityError`` when it is missing or altered."""
+        path = self._path(digest)
+        try:
+            stream = path.open("rb")
+        except FileNotFoundError as error:
+            raise IntegrityError(
+                "blob is missing from the store", where=str(digest), fix="pull the image again"
+            ) from error
+        size = os.fstat(stream.fileno()).st_size
+        reader = VerifiedReader(stream, digest, size, where=str(path), fix="delete this file and pull the image again")
+        return io.BufferedReader(reader, _CHUNK)
+
+    def read_blob(self, digest: Digest, limit_bytes: int) -> bytes:
+        """A small blob, checked, of at most ``limit_bytes``."""
+        with self.open_blob(digest) as stream:
+            data = stream.read(limit_bytes + 1)
+        if len(data) > limit_bytes:
+            raise IntegrityError(f"larger than {limit_bytes} bytes", where=str(digest))
+        return data
+
+    def writer(self, expected: Descriptor | None = None, *, media_type: str = OCI_LAYER_GZIP) -> blob.Writer:
+        """A new blob to be written piece by piece; see ``blob.Writer``."""
+        self._layout.create()
+        return blob.Writer(self.root, expected, media_type=media_type)
+
+    def ingest(
+        self, stream: BinaryIO, expected: Descriptor | None = None, *, media_type: str = OCI_LAYER_GZIP
+    ) -> Descriptor:
+        """Store what ``stream`` gives, and describe it.
+
+        With ``expected`` its size and digest must match (``IntegrityError``); without, ``media_type`` says what it is.
+        Raises ``PlatformError`` when the disk is full or not writable.
+        """
+        with self.writer(expected, media_type=media_type) as writer:
+            while chunk := stream.read(_CHUNK):
+                writer.write(chunk)
+            return writer.commit()
+
+    def put_blob(self, data: bytes, media_type: str) -> Descriptor:
+        """Store ``data``."""
+        return self.ingest(io.BytesIO(data), media_type=media_type)
+
+    def find(self, reference: Reference, platform: Platform) -> Image | None:
+        """The complete image for ``platform``, or None.
+
+        A single manifest wins over an index of the same name, and is returned whatever its architecture when nothing
+        fits better, as it is the only thing that name can mean. A digest is found whether or not it has a name.
+        """
+        other: Image | None = None
+        meanings = self._meanings(reference)
+        for descriptor in sorted(meanings, key=lambda each: each.media_type in INDEX_TYPES):
+            image = self._complete(reference, descriptor, platform, _MAX_DEPTH)
+            if image is not None and platform.accepts(image.platform):
+                return image
+            if descriptor.media_type not in INDEX_TYPES:
+                other = other or image
+        return other
+
+    def put_image(self, name: str, config: bytes, layers: Sequence[Descriptor], platform: Platform) -> Image:
+        """Name an image made of stored ``layers`` (bottom first) and the JSON ``config``.
+
+        It becomes ``platform``'s entry in the index of that name; entries of other platforms stay.
+        """
+        reference = Reference.parse(name)
+        parsed = ImageConfig.decode(config, where=name)
+        manifest = Manifest(config=self.put_blob(config, OCI_CONFIG), layers=tuple(layers))
+        stored = self.put_blob(manifest.encode(), OCI_MANIFEST)
+        entry = stored.model_copy(update={"platform": platform})
+        with self._layout.changing() as root:
+            known = [each for other, each in layout.listed(root) if other == name]
+            others = [each for each in self._siblings(known) if each.platform != platform]
+            merged = sorted([*others, entry], key=lambda each: str(each.platform))
+            layout.put(root, name, self.put_blob(Index(manifests=tuple(merged)).encode(), OCI_INDEX))
+        return Image(
+            reference=reference, digest=stored.digest, platform=platform, config=parsed, layers=manifest.layers
+        )
+
+    def read_manifest(self, descriptor: Descriptor) -> Manifest | Index:
+        """The manifest or index that ``descriptor`` points at. Raises ``IntegrityError``."""
+        data = self.read_blob(descriptor.digest, MAX_MANIFEST_BYTES)
+        return decode(data, descriptor.media_type, where=str(descriptor.digest))
+
+    def read_config(self, manifest: Manifest) -> ImageConfig:
+        """The configuration of an image. Raises ``IntegrityError``."""
+        digest = manifest.config.digest
+        return ImageConfig.decode(self.read_blob(digest, MAX_CONFIG_BYTES), where=str(digest))
+
+    def _siblings(self, known: Sequence[Descriptor]) -> list[Descriptor]:
+        """The manifests of one name, each with its platform."""
+        found: list[Descriptor] = []
+        for descriptor in filter(self.has, known):
+            document = self.read_manifest(descriptor)
+            if isinstance(document, Index):
+                found += document.manifests
+            else:
+                platform = self.read_config(document).platform
+                found.append(descriptor.model_copy(update={"platform": platform, "annotations": None}))
+        return found
+
+    def _meanings(self, reference: Reference) -> list[Descriptor]:
+        """What the reference may point at, best first."""
+        named = self._layout.entries()
+        found = [each for name in reference.names for known, each in named if known == name]
+        if reference.digest is None:
+            return found
+        found = [each for each in found if each.digest == reference.digest]
+        found += [each for _, each in named if each.digest == reference.digest]
+        return found or self._unnamed_manifest(reference.digest)
+
+    def _unnamed_manifest(self, digest: Digest) -> list[Descriptor]:
+        """The descriptor of a manifest that ``index.json`` does not list, such as an index's child."""
+        path = self._path(digest)
+        if not path.is_file() or path.stat().st_size > MAX_MANIFEST_BYTES:
+            return []
+        media_type = decode(self.read_blob(digest, MAX_MANIFEST_BYTES), "", where=str(digest)).media_type
+        return [Descriptor(media_type=media_type, digest=digest, size=path.stat().st_size)]
+
+    def _complete(self, reference: Reference, descriptor: Descriptor, platform: Platform, depth: int) -> Image | None:
+        """The image below ``descriptor`` when every blob of it is here. Indexes nest at most ``depth`` deep."""
+        if not self.has(descriptor):
+            return None
+        document = self.read_manifest(descriptor)
+        if isinstance(document, Manifest):
+            return self._image(reference, descriptor.digest, document)
+        for each in document.candidates(platform) if depth else ():
+            image = self._complete(reference, each, platform, depth - 1)
+            if image is not None and platform.accepts(image.platform if each.platform is None else each.platform):
+                return image
+        return None
+
+    def _image(self, reference: Reference, digest: Digest, manifest: Manifest) -> Image | None:
+        if not all(self.has(each) for each in (manifest.config, *manifest.layers)):
+            return None
+        config = self.read_config(manifest)
+        return Image(
+            reference=reference, digest=digest, platform=config.platform, config=config, layers=manifest.layers
+        )
+
+    def _path(self, digest: Digest) -> Path:
+        return blob.path(self.root, digest)
