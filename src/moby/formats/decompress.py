@@ -32,7 +32,7 @@ class _BrokenError(Exception):
 _BROKEN: tuple[type[Exception], ...] = (
     _BrokenError,
     zlib.error,
-    zlib_ng.error,
+    cast(type[Exception], zlib_ng.error),
     lzma.LZMAError,
     zstandard.ZstdError,
 )

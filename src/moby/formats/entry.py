@@ -30,6 +30,8 @@ class Entry:
     ``path`` is relative, ``/``-separated, without ``.``, ``..``, empty parts, leading or trailing slash.
     ``mode`` holds permission bits only (``0o7777``), ``mtime_s`` seconds since 1970, ``size`` bytes of a FILE.
     ``target`` is a symlink's text, or the path of a hard link's earlier entry in the same stream.
+    ``links`` is how many names a FILE has in its stream, where its producer knows that; a cpio archive must say so
+    before the second name comes.
     ``data`` of a FILE is its bytes, or a binary stream of exactly ``size`` bytes that is valid until the next entry is
     taken from the iterator; everything else has ``b""``.
     ``origin`` says which input it came from (``init[0]``, ``services[2]``, ``files[4]``), for messages and evidence.
@@ -46,6 +48,7 @@ class Entry:
     major: int = 0
     minor: int = 0
     xattrs: tuple[tuple[str, bytes], ...] = ()
+    links: int = 1
     data: bytes | BinaryIO = b""
     origin: str = ""
 

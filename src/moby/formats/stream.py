@@ -50,6 +50,15 @@ class Source:
             self.take(step)
             count -= step
 
+    def peek(self, count: int) -> bytes:
+        """The next ``count`` bytes, or as many as are left, without taking them."""
+        while len(self._buffer) - self._position < count:
+            chunk = self._stream.read(CHUNK_BYTES)
+            if not chunk:
+                break
+            self._buffer, self._position = self._buffer[self._position :] + chunk, 0
+        return self._buffer[self._position : self._position + count]
+
     def at_end(self) -> bool:
         """Whether nothing is left."""
         if self._position < len(self._buffer):
