@@ -112,7 +112,9 @@ def drop(index: dict[str, object], name: str) -> bool:
 
 
 def _manifests(index: dict[str, object], where: str) -> list[object]:
-    entries = index.get("manifests") or []
+    entries = index.get("manifests")
+    if entries is None:
+        return []
     if not isinstance(entries, list):
         raise _damaged(where, "manifests is not a list")
     return entries

@@ -51,11 +51,16 @@ def _absent(value: object) -> object:
     return () if value is None else value
 
 
-DigestField = Annotated[
-    Digest,
-    PlainValidator(lambda value: value if isinstance(value, Digest) else Digest.parse(str(value))),
-    PlainSerializer(str),
-]
+def _digest(value: object) -> Digest:
+    if isinstance(value, Digest):
+        return value
+    try:
+        return Digest.parse(str(value))
+    except IntegrityError as error:
+        raise ValueError(error.what) from error
+
+
+DigestField = Annotated[Digest, PlainValidator(_digest), PlainSerializer(str)]
 
 
 class _Wire(BaseModel):

@@ -89,8 +89,8 @@ def _fault(text: str, why: str) -> ConfigError:
 
 
 def _path_fault(path: str) -> str:
-    if not path:
-        return "the name is empty"
+    if "" in path.split("/"):
+        return "a part of the name is empty"
     if path != path.lower():
         return f"{path[:255]!r} has upper-case letters"
     if _PATH.fullmatch(path):

@@ -1,0 +1,144 @@
+"""An image's layers as one tree of entries, streamed.
+
+The headers of all layers are read first (``tree.py`` decides what remains), then the layers once more for their data:
+nothing is unpacked to disk, and memory grows with the number of entries, not with bytes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING, BinaryIO, cast
+
+from moby.errors import IntegrityError
+from moby.formats import tar
+from moby.formats.compress import decompress
+from moby.formats.entry import Entry, Kind
+from moby.oci.image import Image
+from moby.oci.manifest import LAYER_TYPES, Descriptor
+from moby.oci.store import Store
+from moby.oci.tree import MAX_ENTRIES, Flat, Tree, place
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
+# Real layers unpack to 2 to 20 times their size; gzip can reach 1030 times and zstd far more.
+_MAX_RATIO = 400
+_ALWAYS_ALLOWED_BYTES = 4 << 30
+
+
+def entries(store: Store, image: Image, *, origin: str = "", max_entries: int = MAX_ENTRIES) -> Iterator[Entry]:
+    """The image's tree: bottom layer first, each in its archive's order, a directory before what it holds.
+
+    Whiteouts are applied; no path comes twice; a directory that no layer has but a path needs is made with mode 0755.
+    A hard link follows its file, which moves to the link's path when a later layer took its own. A file's data is
+    valid until the next entry is taken. Raises ``IntegrityError`` with the layer's digest and the entry's name.
+    """
+    tree = Tree(max_entries)
+    for layer in image.layers:
+        where = _where(image, layer)
+        tree.begin(where=where)
+        with _opened(store, layer, where, check=True) as stream:
+            for entry in tar.read(stream, limits=tar.Limits(entries=max_entries), where=where):
+                tree.add(entry)
+    yield from _Writer(tree.flatten(), origin).entries(store, image)
+
+
+class _Writer:
+    """The data pass: gives each entry that ``flat`` keeps, with its final path."""
+
+    def __init__(self, flat: Flat, origin: str) -> None:
+        self._flat = flat
+        self._origin = origin
+        self._specials: dict[int, Entry] = {}
+        self._linked = {origin for origin, _ in flat.links.values()}
+
+    def entries(self, store: Store, image: Image) -> Iterator[Entry]:
+        for number, layer in enumerate(image.layers):
+            where = _where(image, layer)
+            with _opened(store, layer, where, check=False) as stream:
+                for ordinal, entry in enumerate(tar.read(stream, where=where)):
+                    yield from self._one(place(number, ordinal), entry, self._flat.kept[number][ordinal])
+        for path in sorted(self._flat.directories):
+            yield from self._directories(path)
+
+    def _one(self, at: int, entry: Entry, kept: int) -> Iterator[Entry]:
+        flat = self._flat
+        if entry.kind is Kind.DIRECTORY:
+            yield from self._directories(entry.path)
+            return
+        path = flat.moved.get(at, entry.path) if kept else flat.promoted.get(at)
+        if path is None:
+            return
+        if above := path.rpartition("/")[0]:
+            yield from self._directories(above)
+        if at in flat.links:
+            yield self._link(at, entry, path)
+            return
+        written = replace(entry, path=path, origin=self._origin)
+        if at in self._linked and entry.kind is not Kind.FILE:
+            self._specials[at] = written
+        yield written
+
+    def _link(self, at: int, entry: Entry, path: str) -> Entry:
+        """A hard link. One to a symbolic link or a device becomes a copy, since archives disagree on such links."""
+        origin, target = self._flat.links[at]
+        special = self._specials.get(origin)
+        if special is not None:
+            return replace(special, path=path)
+        return replace(entry, path=path, target=target, origin=self._origin)
+
+    def _directories(self, path: str) -> Iterator[Entry]:
+        """The directory ``path`` and those above it, as far as they were not given yet."""
+        chain = []
+        while entry := self._flat.directories.pop(path, None):
+            chain.append(replace(entry, origin=self._origin))
+            path = path.rpartition("/")[0]
+        return reversed(chain)
+
+
+class _Bounded(io.RawIOBase):
+    """Reads ``stream`` and refuses to give more than ``limit_bytes``."""
+
+    def __init__(self, stream: BinaryIO, limit_bytes: int, where: str) -> None:
+        self._stream = stream
+        self._limit_bytes = limit_bytes
+        self._left = limit_bytes
+        self._where = where
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: WriteableBuffer, /) -> int:
+        view = memoryview(buffer).cast("B")
+        data = self.read(len(view))
+        view[: len(data)] = data
+        return len(data)
+
+    def read(self, size: int = -1, /) -> bytes:
+        data = self._stream.read(size)
+        self._left -= len(data)
+        if self._left < 0:
+            raise IntegrityError(f"layer unpacks to more than {self._limit_bytes} bytes", where=self._where)
+        return data
+
+
+@contextlib.contextmanager
+def _opened(store: Store, layer: Descriptor, where: str, *, check: bool) -> Iterator[BinaryIO]:
+    """The layer's uncompressed archive."""
+    if layer.media_type not in LAYER_TYPES:
+        raise IntegrityError(f"layer of unknown type {layer.media_type[:160]!r}", where=where)
+    limit = max(_ALWAYS_ALLOWED_BYTES, _MAX_RATIO * layer.size)
+    with (
+        store.open_blob(layer.digest, check=check) as packed,
+        contextlib.closing(decompress(packed, where=where)) as plain,
+    ):
+        yield cast(BinaryIO, _Bounded(plain, limit, where))
+        while packed.read(1 << 20):
+            pass
+
+
+def _where(image: Image, layer: Descriptor) -> str:
+    return f"{image.reference} layer {layer.digest}"
