@@ -1,0 +1,88 @@
+"""Where in which file a value stands, and messages that say so."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from moby.errors import ConfigError
+
+# The way to a value from the top: keys and, in lists, numbers from 0.
+Path = tuple[str | int, ...]
+
+# The sections whose items have a name worth showing, and the key that holds it.
+NAMED = {"onboot": "name", "onshutdown": "name", "services": "name", "volumes": "name", "files": "path"}
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Mark:
+    """A position: ``line`` and ``column`` count from 1, the column in characters."""
+
+    file: str
+    line: int
+    column: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """One thing wrong at ``path``; ``at_key`` points at the key instead of its value."""
+
+    path: Path
+    what: str
+    fix: str = ""
+    at_key: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Places:
+    """The marks of all values and keys of a configuration, and its scalars as they were written."""
+
+    file: str = ""
+    values: Mapping[Path, Mark] = field(default_factory=dict)
+    keys: Mapping[Path, Mark] = field(default_factory=dict)
+    written: Mapping[Path, str] = field(default_factory=dict)
+
+    def mark(self, path: Path, *, at_key: bool = False) -> Mark:
+        """The position of ``path``, or of what holds it when it has none of its own."""
+        if at_key and path in self.keys:
+            return self.keys[path]
+        while path not in self.values and path:
+            path = path[:-1]
+        return self.values.get(path, Mark(self.file, 1, 1))
+
+    def where(self, path: Path, *, at_key: bool = False) -> str:
+        """``file:line:column (services[2] 'web': binds[0])``; empty when nothing was read from a file."""
+        shown = self.describe(path[:-1] if at_key else path)
+        if not self.values and not self.file:
+            return shown
+        mark = self.mark(path, at_key=at_key)
+        return f"{mark} ({shown})" if shown else str(mark)
+
+    def describe(self, path: Path) -> str:
+        """``path`` for people: ``services[2] 'web': binds[0]`` or ``kernel.cmdline``."""
+        label = NAMED.get(str(path[0])) if len(path) > 1 and isinstance(path[1], int) else None
+        if label is None:
+            return join(path)
+        name = self.written.get((*path[:2], label))
+        head = join(path[:2]) + (f" {name[:60]!r}" if name else "")
+        return f"{head}: {join(path[2:])}" if len(path) > 2 else head
+
+    def error(self, fault: Fault) -> ConfigError:
+        """``fault`` as the error to raise."""
+        return ConfigError(fault.what, where=self.where(fault.path, at_key=fault.at_key), fix=fault.fix)
+
+    def errors(self, faults: Iterable[Fault]) -> list[ConfigError]:
+        """All ``faults``, in the order of their places."""
+        ordered = sorted(faults, key=lambda each: self.mark(each.path, at_key=each.at_key))
+        return [self.error(each) for each in ordered]
+
+
+def join(path: Path) -> str:
+    """``a.b[0].c``."""
+    text = ""
+    for part in path:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+    return text

@@ -1,0 +1,74 @@
+"""YAML syntax errors in plain words."""
+
+from __future__ import annotations
+
+import yaml
+
+from moby.errors import ConfigError
+
+_INDENT = "check the indentation: all keys of one mapping start in the same column"
+
+# What libyaml says, and how a person would say it: (what, fix).
+_WORDS = {
+    "mapping values are not allowed in this context": (
+        "unexpected ':'",
+        f"quote text that has ': ' in it, or {_INDENT}",
+    ),
+    "did not find expected key": ("expected a key", _INDENT),
+    "did not find expected '-' indicator": ("expected another '- ' of the list", _INDENT),
+    "could not find expected ':'": (
+        "this line has no ':' after its key",
+        "write KEY: VALUE, or indent text that goes on",
+    ),
+    "block sequence entries are not allowed in this context": (
+        "unexpected '- '",
+        "start the list on a line of its own",
+    ),
+    "did not find expected ',' or ']'": ("a list in [ ] is not closed", "add ',' or ']'"),
+    "did not find expected ',' or '}'": ("a mapping in { } is not closed", "add ',' or '}'"),
+    "found unexpected end of stream": ("a quoted text is not closed", "add the closing quote"),
+    "found unexpected document indicator": ("a quoted text is not closed", "add the closing quote"),
+    "found undefined alias": ("this alias has no anchor before it", "mark a value with &NAME first, or quote the '*'"),
+    "found unknown escape character": ("unknown escape in a text in double quotes", "write \\\\ for one backslash"),
+    "exceeded maximum nesting depth": ("nested too deep", "no configuration needs that"),
+    "found a tab character that violates indentation": ("a tab in the indentation", "indent with spaces"),
+    "found a tab character where an indentation space is expected": ("a tab in the indentation", "indent with spaces"),
+    "second occurrence": ("this anchor name is used twice", "give each & a name of its own"),
+}
+_UNCLOSED = ("end of stream", "document indicator", "or ']'", "or '}'", "expected ':'")
+
+
+def explain(error: yaml.YAMLError, text: str, file: str) -> ConfigError:
+    """``error`` as a ``ConfigError`` with its place in ``text``."""
+    if isinstance(error, yaml.reader.ReaderError):
+        return _forbidden(error, text, file)
+    if not isinstance(error, yaml.MarkedYAMLError):
+        return ConfigError(f"not YAML: {error}", where=file)
+    problem = error.problem or str(error)
+    # Where an unclosed quote or bracket begins says more than where the text ran out.
+    begins = error.context_mark if problem.endswith(_UNCLOSED) else None
+    mark = begins or error.problem_mark or error.context_mark
+    where = f"{file}:{mark.line + 1}:{mark.column + 1}" if mark else file
+    if problem == "found character that cannot start any token":
+        what, fix = _strange(text, mark)
+    else:
+        what, fix = _WORDS.get(problem, (problem, ""))
+    return ConfigError(f"not YAML: {what}", where=where, fix=fix)
+
+
+def _strange(text: str, mark: yaml.Mark | None) -> tuple[str, str]:
+    lines = text.splitlines()
+    line = lines[mark.line] if mark and mark.line < len(lines) else ""
+    letter = line[mark.column : mark.column + 1] if mark else ""
+    if letter == "\t":
+        return "a tab in the indentation", "indent with spaces"
+    return f"a value cannot start with {letter!r}", "quote the value"
+
+
+def _forbidden(error: yaml.reader.ReaderError, text: str, file: str) -> ConfigError:
+    letter = chr(error.character) if isinstance(error.character, int) else str(error.character)
+    at = max(text.find(letter), 0)
+    line = text.count("\n", 0, at) + 1
+    column = at - text.rfind("\n", 0, at)
+    where = f"{file}:{line}:{column}"
+    return ConfigError(f"not YAML: has the character {letter!r}", where=where, fix='write it as an escape in "…"')
