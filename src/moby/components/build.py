@@ -1,0 +1,192 @@
+"""Components: recipes → images in the store, named ``localhost/moby/NAME:HASH``.
+
+An image has one layer: sorted entries, one time stamp, owners as declared, zstd. Host, user, umask and time have no
+part in it, so the same recipe and locks give the same digest everywhere.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from moby import log
+from moby.artifact import Architecture
+from moby.components import catalog, compile
+from moby.components.assemble import Assembly
+from moby.components.kernel import LABEL_INITRD
+from moby.components.model import Program
+from moby.components.packages import Packages
+from moby.components.recipe import FILE_NAME, Recipe
+from moby.components.tools import Tools
+from moby.components.tree import Tree
+from moby.context import Context
+from moby.errors import ConfigError
+from moby.formats import compress, tar
+from moby.formats.entry import Entry
+from moby.oci.digest import Digest
+from moby.oci.image import Image
+from moby.oci.manifest import OCI_LAYER_ZSTD, Descriptor, ImageConfig, Platform
+from moby.oci.reference import Reference
+from moby.oci.store import Store
+
+# Every entry's time: the day the project became public. Roots get the same one.
+MTIME_S = 1492533000
+_CREATED = "2017-04-18T16:30:00Z"
+LABEL_CONFIG = "org.mobyproject.config"
+_PREFIX = "localhost/moby/"
+
+
+class Components:
+    """Builds and finds component images. ``locked`` fails where a lock would have to be made anew."""
+
+    def __init__(self, context: Context, store: Store, *, locked: bool = False, force: bool = False) -> None:
+        self._context = context
+        self._store = store
+        self._force = force
+        self._packages = Packages(context, locked=locked)
+        self.tools = Tools(context, self._packages)
+        self._known: dict[str, Recipe] = {}
+
+    def recipe(self, name: str, base: Path | None = None) -> Recipe:
+        """The recipe that ``name`` means (see ``catalog.directory``), with its compiler in its hash.
+
+        Raises ``ConfigError``.
+        """
+        recipe = Recipe.load(catalog.directory(name, base))
+        if recipe.document.compile:
+            recipe = replace(recipe, compiler=self.tools.compiler_id())
+        return recipe
+
+    def reference(self, name: str, base: Path | None = None) -> Reference:
+        """The image name of a component, without building it."""
+        recipe = self._packages.cached(self.recipe(name, base))
+        self._known[recipe.reference] = recipe
+        return Reference.parse(recipe.reference)
+
+    def ensure(self, name: str, platform: Platform, base: Path | None = None) -> Reference:
+        """The component's image name; it is in the store for ``platform`` afterwards."""
+        return self.image(self.recipe(name, base), platform).reference
+
+    def resolve(self, reference: Reference, platform: Platform) -> Image | None:
+        """The image of a reference that ``reference()`` gave, built when the store lacks it; None for any other."""
+        if not reference.expanded.startswith(_PREFIX):
+            return None
+        recipe = self._known.get(reference.expanded)
+        return self._store.find(reference, platform) if recipe is None else self.image(recipe, platform)
+
+    def image(self, recipe: Recipe, platform: Platform) -> Image:
+        """The image of ``recipe`` for ``platform``, from the store or built now.
+
+        Raises ``ConfigError`` when the recipe is not for this architecture or asks for what is not there.
+        """
+        architecture = _architecture(recipe, platform)
+        if not recipe.by_dockerfile:
+            recipe = self._packages.settle(recipe, architecture)
+        with self._alone(recipe, architecture):
+            found = None if self._force else self._store.find(Reference.parse(recipe.reference), platform)
+            if found is not None:
+                return found
+            with log.step(f"Building {recipe.name} for {architecture}"):
+                return self._build(recipe, architecture, platform)
+
+    def update(self, directories: Sequence[Path], architectures: Sequence[Architecture] = ()) -> list[Path]:
+        """Resolve anew and write the locks of these recipes; the paths of those that changed."""
+        changed = []
+        for directory in directories:
+            recipe = Recipe.load(directory)
+            for architecture in architectures or recipe.document.arches:
+                for target in tuple(recipe.document.targets) or (None,):
+                    if self._packages.update(recipe, architecture, target):
+                        changed.append(recipe.lock_path(architecture, target))
+        return changed
+
+    def _build(self, recipe: Recipe, architecture: Architecture, platform: Platform) -> Image:
+        recipe, lock, debs = self._packages.fetch(recipe, architecture)
+        scratch = self._context.work / "tmp"
+        assembly = Assembly(
+            recipe=recipe,
+            architecture=architecture,
+            lock=lock,
+            debs=debs,
+            scratch=scratch,
+            compile_program=lambda _, wanted: self._compile(recipe, wanted, architecture),
+        )
+        with Tree(scratch) as tree:
+            tags = assembly.fill(tree)
+            layer, diff_id = self._layer(tree.entries())
+        config = _config(recipe, architecture, diff_id).encode()
+        image = self._store.put_image(recipe.reference, config, [layer], platform)
+        for tag in dict.fromkeys((*tags, *recipe.document.tags)):
+            self._store.put_image(f"{_PREFIX}{recipe.name}:{tag}", config, [layer], platform)
+        return image
+
+    def _compile(self, recipe: Recipe, wanted: Program, architecture: Architecture) -> Entry:
+        return compile.program(recipe, wanted, self.tools.compiler(architecture))
+
+    def _layer(self, entries: Iterator[Entry]) -> tuple[Descriptor, Digest]:
+        """Write the layer into the store; its descriptor and the digest of its tar."""
+        with self._store.writer(media_type=OCI_LAYER_ZSTD) as blob:
+            with compress.compressor(compress.Codec.ZSTD, cast(BinaryIO, blob)) as packed:
+                hashing = _Hashing(packed)
+                tar.write((replace(entry, mtime_s=MTIME_S) for entry in entries), cast(BinaryIO, hashing))
+            return blob.commit(), Digest(algorithm="sha256", hex=hashing.sha256.hexdigest())
+
+    @contextmanager
+    def _alone(self, recipe: Recipe, architecture: Architecture) -> Iterator[None]:
+        """One build of the same thing at a time, over processes."""
+        locks = self._context.work / "building"
+        locks.mkdir(parents=True, exist_ok=True)
+        with (locks / f"{recipe.name}-{recipe.hash}-{architecture}").open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+
+class _Hashing:
+    """Passes writes on and hashes them."""
+
+    def __init__(self, out: BinaryIO) -> None:
+        self._out = out
+        self.sha256 = hashlib.sha256()
+
+    def write(self, data: bytes) -> int:
+        self.sha256.update(data)
+        return self._out.write(data)
+
+
+def _architecture(recipe: Recipe, platform: Platform) -> Architecture:
+    where = str(recipe.directory / FILE_NAME)
+    if platform.os != "linux" or platform.architecture not in recipe.document.arches:
+        offered = ", ".join(recipe.document.arches)
+        raise ConfigError(f"{recipe.name} is not made for {platform}", where=where, fix=f"it is for {offered}")
+    return Architecture(platform.architecture)
+
+
+def _config(recipe: Recipe, architecture: Architecture, diff_id: Digest) -> ImageConfig:
+    """The image's configuration: what the recipe says and nothing of this host."""
+    document = recipe.document
+    labels = dict(document.labels)
+    if document.config is not None:
+        labels[LABEL_CONFIG] = json.dumps(document.config, separators=(",", ":"), sort_keys=True)
+    if document.kernel is not None:
+        labels.setdefault(LABEL_INITRD, ",".join(document.kernel.initrd))
+    if document.description:
+        labels.setdefault("org.opencontainers.image.description", document.description)
+    if document.gitrepo:
+        labels.setdefault("org.opencontainers.image.source", document.gitrepo)
+    return ImageConfig(
+        architecture=str(architecture),
+        os="linux",
+        created=_CREATED,
+        entrypoint=document.entrypoint,
+        cmd=document.command,
+        env=document.env,
+        working_dir=document.cwd,
+        labels=labels or None,
+        diff_ids=(diff_id,),
+    )

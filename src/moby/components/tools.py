@@ -1,0 +1,287 @@
+"""Programs for the host, from locked Debian packages: QEMU, firmware, the C compiler.
+
+A tool is unpacked below ``work/tools/NAME-HASH`` and run from there by small wrappers, with its own dynamic linker and
+libraries, so it works on any Linux of the same architecture, without root. The directory is renamed into place when it
+is whole: its existence is the mark that it is done.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import platform
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from moby import log
+from moby.artifact import Architecture
+from moby.components import catalog, compile
+from moby.components.assemble import Assembly
+from moby.components.compile import GNU, Compiler, PackagedGcc
+from moby.components.packages import Packages
+from moby.components.recipe import Recipe
+from moby.components.slim import TRIPLETS
+from moby.components.tree import Tree
+from moby.context import Context
+from moby.errors import PlatformError
+from moby.formats.entry import Entry, Kind
+
+_LOADERS = {
+    Architecture.AMD64: "usr/lib64/ld-linux-x86-64.so.2",
+    Architecture.ARM64: "usr/lib/ld-linux-aarch64.so.1",
+    Architecture.RISCV64: "usr/lib/ld-linux-riscv64-lp64d.so.1",
+}
+_MACHINES = {
+    "x86_64": Architecture.AMD64,
+    "amd64": Architecture.AMD64,
+    "aarch64": Architecture.ARM64,
+    "arm64": Architecture.ARM64,
+    "riscv64": Architecture.RISCV64,
+}
+_QEMU = {Architecture.AMD64: "x86_64", Architecture.ARM64: "aarch64", Architecture.RISCV64: "riscv64"}
+_CHUNK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Toolset:
+    """Programs of one tool: the host's own (``root`` None), or unpacked at ``root``."""
+
+    programs: Mapping[str, Path]
+    root: Path | None = None
+
+    def program(self, name: str) -> Path:
+        """What to run for ``name``. Raises ``PlatformError`` when the tool has no such program."""
+        if name not in self.programs:
+            raise PlatformError(f"{name} is not among {', '.join(sorted(self.programs))}")
+        return self.programs[name]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Firmware:
+    """UEFI firmware images: code (read-only) and the template of its variable store; with Secure Boot keys or not."""
+
+    code: Path
+    variables: Path
+    secure_code: Path | None = None
+    secure_variables: Path | None = None
+
+
+@cache
+def host_architecture() -> Architecture | None:
+    """This machine's architecture, None when there are no tools for it."""
+    return _MACHINES.get(platform.machine().lower())
+
+
+class Tools:
+    """Finds or unpacks tools below ``context.work``."""
+
+    def __init__(self, context: Context, packages: Packages) -> None:
+        self._context = context
+        self._packages = packages
+
+    def qemu(self, architecture: Architecture, *, packaged: bool = False) -> Toolset:
+        """``qemu-system-*`` for guests of ``architecture``, and ``qemu-img``: the host's when it has both.
+
+        ``packaged`` leaves the host's aside. Raises ``PlatformError`` when there is none for this host.
+        """
+        system = f"qemu-system-{_QEMU[architecture]}"
+        names = (system, "qemu-img")
+        path = self._context.environment.get("PATH")
+        found = {name: Path(where) for name in names if (where := shutil.which(name, path=path))}
+        if system in found and not packaged:
+            return Toolset(programs=found)
+        host = _host("QEMU")
+        root = self._tool("qemu", host, architecture)
+        modules = f"usr/lib/{TRIPLETS[host]}/qemu"
+        data = ("usr/share/qemu", "usr/share/seabios", "usr/lib/ipxe/qemu")
+        options = [word for each in data for word in ("-L", f"$root/{each}")]
+        _wrap(root, host, system, f"usr/bin/{system}", options, {"QEMU_MODULE_DIR": f"$root/{modules}"})
+        _wrap(root, host, "qemu-img", "usr/bin/qemu-img", (), {"QEMU_MODULE_DIR": f"$root/{modules}"})
+        return Toolset(programs={name: root / "bin" / name for name in names}, root=root)
+
+    def firmware(self, architecture: Architecture, *, packaged: bool = False) -> Firmware:
+        """UEFI for guests of ``architecture``: the host's (Debian's paths), else unpacked.
+
+        Raises ``PlatformError`` when Debian has none for this architecture.
+        """
+        found = None if packaged else _firmware(Path("/"), architecture)
+        found = found or _firmware(self._tool("firmware", _host("UEFI firmware"), architecture), architecture)
+        if found is None:
+            raise PlatformError(f"no UEFI firmware for {architecture} guests")
+        return found
+
+    def compiler(self, target: Architecture) -> Compiler:
+        """A compiler of static programs for ``target``: ``MOBY_CC``, else the packaged one, else Zig's when installed.
+
+        Raises ``PlatformError`` when this host has none.
+        """
+        named = compile.from_environment(self._context.environment, target)
+        if named is not None:
+            return named
+        host = host_architecture()
+        if not self._has("cc", host):
+            return compile.zig(target)
+        assert host is not None
+        root = self._tool("cc", host, target)
+        gnu = GNU[target]
+        version = max(path.name for path in (root / f"usr/libexec/gcc/{gnu}").iterdir())
+        places = {
+            "cc1": f"usr/libexec/gcc/{gnu}/{version}/cc1",
+            "as": f"usr/bin/{gnu}-as",
+            "ld": f"usr/bin/{gnu}-ld",
+        }
+        programs = {name: _wrap(root, host, name, place) for name, place in places.items()}
+        return PackagedGcc(
+            architecture=target, root=root, cc1=programs["cc1"], assembler=programs["as"], linker=programs["ld"]
+        )
+
+    def compiler_id(self) -> str:
+        """What a component's HASH says about its compiler."""
+        named = self._context.environment.get("MOBY_CC")
+        if named:
+            return f"MOBY_CC={named}"
+        if not self._has("cc", host_architecture()):
+            return compile.zig_id()
+        return f"cc:{Recipe.load(catalog.directory('cc')).base_hash}"
+
+    def _has(self, name: str, host: Architecture | None) -> bool:
+        return host is not None and host in Recipe.load(catalog.directory(name)).document.arches
+
+    def _tool(self, name: str, host: Architecture, target: Architecture) -> Path:
+        """The unpacked tool, made on first use."""
+        recipe = self._packages.settle(Recipe.load(catalog.directory(name)), host, target)
+        lock = recipe.lock(host, target)
+        key = f"{name}-{host}-{target}-{recipe.hash[:16]}" if lock else name
+        root = self._context.work / "tools" / key
+        root.parent.mkdir(parents=True, exist_ok=True)
+        with (root.parent / f".{key}.lock").open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            if not root.is_dir():
+                with log.step(f"Setting up {recipe.name} for {target} (once)"):
+                    self._unpack(recipe, host, target, root)
+        return root
+
+    def _unpack(self, recipe: Recipe, host: Architecture, target: Architecture, root: Path) -> None:
+        recipe, lock, debs = self._packages.fetch(recipe, host, target)
+        scratch = self._context.work / "tmp"
+        assembly = Assembly(
+            recipe=recipe, architecture=host, lock=lock, debs=debs, scratch=scratch, compile_program=_nothing
+        )
+        with Tree(scratch) as tree, tempfile.TemporaryDirectory(dir=root.parent) as beside:
+            assembly.fill(tree)
+            made = Path(beside) / "root"
+            made.mkdir()
+            for entry in tree.entries():
+                _write(made, entry)
+            made.rename(root)
+
+
+def _nothing(recipe: Recipe, program: object) -> Entry:
+    raise PlatformError(f"{recipe.name} is a tool and cannot be compiled")
+
+
+def _write(root: Path, entry: Entry) -> None:
+    """Put one entry on the disk: no owners, no devices; absolute links are made to stay in the tool."""
+    path = root / entry.path
+    if entry.kind is Kind.DIRECTORY:
+        path.mkdir(exist_ok=True)
+    elif entry.kind is Kind.SYMLINK:
+        target = entry.target
+        if target.startswith("/"):
+            target = "../" * entry.path.count("/") + target.lstrip("/")
+        path.symlink_to(target)
+    elif entry.kind is Kind.HARDLINK:
+        os.link(root / entry.target, path)
+    elif entry.kind is Kind.FILE:
+        with path.open("wb") as file:
+            if isinstance(entry.data, bytes):
+                file.write(entry.data)
+            else:
+                shutil.copyfileobj(entry.data, file, _CHUNK_BYTES)
+        path.chmod(0o755 if entry.mode & 0o111 else 0o644)
+
+
+def _wrap(
+    root: Path,
+    host: Architecture,
+    name: str,
+    program: str,
+    options: tuple[str, ...] | list[str] = (),
+    environment: Mapping[str, str] | None = None,
+) -> Path:
+    """``root/bin/NAME``: starts ``program`` with the tool's own linker and libraries; it may be moved with its root."""
+    libraries = ":".join(f"$root/{each}" for each in (f"usr/lib/{TRIPLETS[host]}", "usr/lib"))
+    words = [
+        f"$root/{_LOADERS[host]}",
+        "--library-path",
+        libraries,
+        "--argv0",
+        "$0",
+        f"$root/{program}",
+        *options,
+        "$@",
+    ]
+    lines = [
+        "#!/bin/sh",
+        "root=${0%/*}/..",
+        *(f'export {key}="{value}"' for key, value in (environment or {}).items()),
+        "exec " + " ".join(f'"{word}"' for word in words),
+    ]
+    path = root / "bin" / name
+    text = "\n".join(lines) + "\n"
+    if not path.is_file() or path.read_text() != text:
+        if path.parent.is_symlink():
+            path.parent.unlink()
+        path.parent.mkdir(exist_ok=True)
+        beside = path.with_name(f".{name}.{os.getpid()}")
+        beside.write_text(text)
+        beside.chmod(0o755)
+        beside.replace(path)
+    return path
+
+
+def _host(what: str) -> Architecture:
+    host = host_architecture()
+    if host is None or platform.system() != "Linux":
+        raise PlatformError(f"{what} cannot be set up on this host", fix=f"install {what} and try again")
+    return host
+
+
+def _firmware(root: Path, architecture: Architecture) -> Firmware | None:
+    """Firmware at the paths of Debian's packages below ``root``."""
+    share = root / "usr/share"
+    if architecture is Architecture.AMD64:
+        names = (
+            "OVMF/OVMF_CODE_4M.fd",
+            "OVMF/OVMF_VARS_4M.fd",
+            "OVMF/OVMF_CODE_4M.secboot.fd",
+            "OVMF/OVMF_VARS_4M.ms.fd",
+        )
+    elif architecture is Architecture.ARM64:
+        names = (
+            "AAVMF/AAVMF_CODE.no-secboot.fd",
+            "AAVMF/AAVMF_VARS.fd",
+            "AAVMF/AAVMF_CODE.ms.fd",
+            "AAVMF/AAVMF_VARS.ms.fd",
+        )
+    else:
+        names = ("qemu-efi-riscv64/RISCV_VIRT_CODE.fd", "qemu-efi-riscv64/RISCV_VIRT_VARS.fd", "", "")
+    code, variables, secure_code, secure_variables = (share / name if name else None for name in names)
+    if code is None or variables is None or not (code.is_file() and variables.is_file()):
+        return None
+    both = (
+        secure_code is not None
+        and secure_code.is_file()
+        and secure_variables is not None
+        and secure_variables.is_file()
+    )
+    return Firmware(
+        code=code,
+        variables=variables,
+        secure_code=secure_code if both else None,
+        secure_variables=secure_variables if both else None,
+    )
