@@ -10,6 +10,7 @@ Sources: POSIX.1-2017 ``pax`` ("ustar Interchange Format", "pax Extended Header"
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import BinaryIO, cast
@@ -22,9 +23,9 @@ from moby.formats.stream import SMALL_BYTES, Body, Source, copy
 BLOCK_BYTES = 512
 END = bytes(2 * BLOCK_BYTES)
 
-_ADLER = 65521  # adler32's low half is 1 + the sum of the bytes, modulo this: a checksum 30 times as fast as sum()
+# Mode, uid, gid, size and mtime, without the byte that ends each.
+_FIELDS = struct.Struct("100x7sx7sx7sx11sx11sx")
 _MAX_ID = 0xFFFFFFFF
-_MAX_TIME_S = 1 << 62
 _ZERO = bytes(BLOCK_BYTES)
 _KINDS = {
     b"0": Kind.FILE,
@@ -68,6 +69,8 @@ def clean(path: str) -> str:
     """``path`` without empty and ``.`` parts; ``""`` for the root. ``ValueError`` when it has ``..`` or a NUL."""
     if "\0" in path:
         raise ValueError("name holds a NUL")
+    if not ("//" in path or "/." in path or path[-1:] == "/" or path[:1] in ("/", ".", "")):
+        return path
     parts = [part for part in path.split("/") if part not in ("", ".")]
     if ".." in parts:
         raise ValueError("name leaves the tree with '..'")
@@ -89,13 +92,13 @@ class _Reader:
             block = source.take(BLOCK_BYTES)
             if block == _ZERO:
                 break
-            self._check_sum(block)
             flag = block[156:157]
             if flag in _EXTENSIONS:
-                self._extend(flag, self._number(block[124:136], "size"))
+                self._extend(flag, block)
                 continue
             entry = self._entry(block, flag)
-            self._pax = dict(self._global)
+            if self._pax:
+                self._pax = dict(self._global)
             count += 1
             if count > self._limits.entries:
                 raise source.fail(f"the archive has more than {self._limits.entries} entries")
@@ -118,53 +121,60 @@ class _Reader:
         source, pax = self._source, self._pax
         name = pax.get("path") or _name(block)
         source.entry = name.decode("utf-8", "surrogateescape")
-        kind = self._kind(flag, name)
-        number = self._number
-        size = number(block[124:136], "size") if kind is Kind.FILE else 0
-        uid, gid = number(block[108:116], "uid"), number(block[116:124], "gid")
-        mtime_s = number(block[136:148], "mtime")
+        kind = _KINDS.get(flag)
+        if kind is None:
+            raise source.fail("sparse files are refused" if flag == b"S" else f"unknown entry type {flag!r}")
+        # Before POSIX a directory was an ordinary entry whose name ends in a slash.
+        if kind is Kind.FILE and name[-1:] == b"/":
+            kind = Kind.DIRECTORY
+        mode, uid, gid, size, mtime_s = self._numbers(block)
         xattrs: tuple[tuple[str, bytes], ...] = ()
         if pax:
-            size = self._decimal("size", size) if kind is Kind.FILE else 0
+            size, mtime_s = self._decimal("size", size), self._decimal("mtime", mtime_s)
             uid, gid = self._decimal("uid", uid), self._decimal("gid", gid)
-            mtime_s = self._decimal("mtime", mtime_s)
             xattrs = tuple((key[len(_XATTR) :], pax[key]) for key in sorted(pax) if key.startswith(_XATTR))
+        if kind is not Kind.FILE:
+            size = 0
         if not (0 <= uid <= _MAX_ID and 0 <= gid <= _MAX_ID and 0 <= size <= self._limits.file_bytes):
             raise source.fail(f"size or owner out of range: {size} bytes, owner {uid}:{gid}")
-        if not -_MAX_TIME_S <= mtime_s <= _MAX_TIME_S:
-            raise source.fail("modification time out of range")
         device = kind is Kind.CHAR or kind is Kind.BLOCK
         return Entry(
             path=self._clean(source.entry, root=kind is Kind.DIRECTORY),
             kind=kind,
-            mode=number(block[100:108], "mode") & 0o7777,
+            mode=mode & 0o7777,
             uid=uid,
             gid=gid,
             mtime_s=mtime_s,
             size=size,
             target=self._target(kind, block) if kind is Kind.SYMLINK or kind is Kind.HARDLINK else "",
-            major=number(block[329:337], "major") if device else 0,
-            minor=number(block[337:345], "minor") if device else 0,
+            major=self._number(block[329:337], "major") if device else 0,
+            minor=self._number(block[337:345], "minor") if device else 0,
             xattrs=xattrs,
             data=source.take(size + -size % BLOCK_BYTES)[:size] if 0 < size <= SMALL_BYTES else b"",
         )
 
+    def _numbers(self, block: bytes) -> tuple[int, int, int, int, int]:
+        """Mode, uid, gid, size and mtime, after the header's checksum was compared."""
+        self._check_sum(block)
+        mode, uid, gid, size, mtime = _FIELDS.unpack_from(block)
+        try:
+            return int(mode, 8), int(uid, 8), int(gid, 8), int(size, 8), int(mtime, 8)
+        except ValueError:
+            number = self._number
+        mode, uid, gid = number(block[100:108], "mode"), number(block[108:116], "uid"), number(block[116:124], "gid")
+        return mode, uid, gid, number(block[124:136], "size"), number(block[136:148], "mtime")
+
     def _check_sum(self, block: bytes) -> None:
         """The header's checksum: its bytes added up, the checksum's own eight counted as spaces."""
-        stored = self._number(block[148:156], "checksum")
-        others = 8 * 0x20 - sum(block[148:156])
-        if ((adler32(block) & 0xFFFF) - 1 + others - stored) % _ADLER == 0:
+        head, stored, rest = block[:148], block[148:156], block[156:]
+        total = (adler32(rest, adler32(head)) & 0xFFFF) - 1 + 8 * 0x20
+        if stored == b"%06o\0 " % total:
             return
+        checksum = self._number(stored, "checksum")
         # Some old writers added signed bytes.
-        if sum(byte - 256 if byte > 127 else byte for byte in block) + others != stored:
+        signed = sum(byte - 256 if byte > 127 else byte for byte in head + rest) + 8 * 0x20
+        if checksum not in (sum(head) + sum(rest) + 8 * 0x20, signed):
             raise self._source.fail("a header's checksum is wrong: not a tar archive, or a damaged one")
-
-    def _kind(self, flag: bytes, name: bytes) -> Kind:
-        kind = _KINDS.get(flag)
-        if kind is None:
-            raise self._source.fail("sparse files are refused" if flag == b"S" else f"unknown entry type {flag!r}")
-        # Before POSIX a directory was an ordinary entry whose name ends in a slash.
-        return Kind.DIRECTORY if kind is Kind.FILE and name.endswith(b"/") else kind
 
     def _target(self, kind: Kind, block: bytes) -> str:
         raw = self._pax.get("linkpath") or _text(block[157:257])
@@ -212,10 +222,13 @@ class _Reader:
             value = int(whole)
         except ValueError:
             raise self._source.fail(f"pax record {key} is not a number: {raw[:40]!r}") from None
+        if not -(1 << 62) < value < 1 << 62:
+            raise self._source.fail(f"pax record {key} is out of range")
         return value - 1 if whole.startswith(b"-") and fraction.strip(b"0") else value
 
-    def _extend(self, flag: bytes, size: int) -> None:
+    def _extend(self, flag: bytes, block: bytes) -> None:
         """Take one extension header's content."""
+        _, _, _, size, _ = self._numbers(block)
         if not 0 <= size <= self._limits.header_bytes:
             raise self._source.fail(f"an extended header of {size} bytes is larger than {self._limits.header_bytes}")
         content = self._source.take(size + -size % BLOCK_BYTES)[:size]
