@@ -8,9 +8,10 @@ from typing import TypeVar
 from pydantic import ValidationError
 from pydantic.alias_generators import to_camel
 
-from moby.config.model import ImageLabel, Spec
+from moby.config.container import ImageLabel
 from moby.config.places import Fault, Path, Places
 from moby.config.source import NULL, Document, read
+from moby.config.spec import Spec
 from moby.config.suggest import closest
 from moby.errors import ConfigError
 

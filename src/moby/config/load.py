@@ -1,0 +1,164 @@
+"""Files, standard input and addresses → one checked ``Config``.
+
+Everything that the YAML alone shows to be wrong is reported in one error, before anything is pulled.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from moby.config import checks, merge
+from moby.config.decode import decode
+from moby.config.model import Config
+from moby.config.places import Fault
+from moby.config.places import Path as Place
+from moby.config.source import MAX_BYTES, Document, read
+from moby.context import Context
+from moby.errors import ConfigError
+from moby.http import redact
+
+if TYPE_CHECKING:
+    import httpx
+
+# Gives the image that ``@KIND:ARGUMENT`` stands for. The directory is the one that ``./`` in the argument starts from,
+# None for a file from the network. It is called for every image of every file, before any check is complete, so it
+# names and does not build; it raises ConfigError for a name that does not exist.
+Templates = Callable[[str, str, Path | None], str]
+
+_STDIN = "-"
+_WEB = ("http://", "https://")
+
+
+def load(sources: Sequence[str], *, context: Context, templates: Templates, stdin: BinaryIO | None = None) -> Config:
+    """The merged configuration of ``sources``: paths, ``-`` for standard input, or http(s) addresses.
+
+    Raises ``ConfigError`` that carries everything wrong in all of them, each with its file, line and column.
+    """
+    documents: list[Document] = []
+    failures: list[ConfigError] = []
+    for source in sources:
+        try:
+            text = _fetch(source, context, stdin)
+            document = read(text, file="stdin" if source == _STDIN else redact(source))
+        except ConfigError as error:
+            failures.append(error)
+        else:
+            documents.append(_expand(document, templates, _directory(source)))
+    return assemble(documents, failures)
+
+
+def parse(text: str | bytes, *, file: str = "config.yml", templates: Templates | None = None) -> Config:
+    """The configuration in ``text``; ``file`` names it in messages. Raises ``ConfigError`` like ``load``."""
+    document = read(text, file=file)
+    return assemble([_expand(document, templates, Path()) if templates else document], [])
+
+
+def assemble(documents: Sequence[Document], failures: Sequence[ConfigError]) -> Config:
+    """One configuration from documents in their order; ``failures`` are those of files that gave no document."""
+    errors = list(failures)
+    configs: list[Config] = []
+    parts = [checks.Part(data=document.data, places=document.places) for document in documents]
+    for document, across in zip(documents, checks.check(parts), strict=True):
+        config, faults = decode(Config, document)
+        errors.extend(document.places.errors([*faults, *across]))
+        if config is not None:
+            configs.append(config.at(document.places, document.notices))
+    if errors:
+        raise ConfigError.gather(errors)
+    merged = Config.model_validate({})
+    for config in configs:
+        merged = merge.merge(merged, config)
+    return merged
+
+
+def _fetch(source: str, context: Context, stdin: BinaryIO | None) -> bytes:
+    if source == _STDIN:
+        return (stdin or sys.stdin.buffer).read(MAX_BYTES + 1)
+    if source.startswith(_WEB):
+        return _download(source, context)
+    try:
+        with Path(source).open("rb") as file:
+            return file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise ConfigError(f"cannot read it: {error.strerror}", where=source, fix=_beside(source)) from error
+
+
+def _beside(source: str) -> str:
+    """What was probably meant when there is no such file."""
+    named = [name for suffix in (".yml", ".yaml") if Path(name := source + suffix).is_file()]
+    return f"did you mean {named[0]!r}?" if named else "check the path"
+
+
+def _download(url: str, context: Context) -> bytes:
+    import httpx  # slow to import, so only where the network is used
+
+    shown = redact(url)
+    try:
+        with context.client().stream("GET", url, follow_redirects=True) as response:
+            if response.status_code != httpx.codes.OK:
+                what = f"the server answered {response.status_code} {response.reason_phrase}"
+                raise ConfigError(what.rstrip(), where=shown, fix="check the address")
+            return _bounded(response)
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise ConfigError(
+            f"cannot fetch it: {redact(str(error))}", where=shown, fix="check address and network"
+        ) from error
+
+
+def _bounded(response: httpx.Response) -> bytes:
+    data = bytearray()
+    for chunk in response.iter_bytes():
+        data += chunk
+        if len(data) > MAX_BYTES:
+            break  # the reader refuses it with its limit
+    return bytes(data)
+
+
+def _directory(source: str) -> Path | None:
+    if source.startswith(_WEB):
+        return None
+    return Path() if source == _STDIN else Path(source).parent
+
+
+def _expand(document: Document, templates: Templates, directory: Path | None) -> Document:
+    """``document`` with the templates in its image positions replaced."""
+    if not isinstance(document.data, dict):
+        return document
+    faults: list[Fault] = []
+
+    def image(text: object, path: Place) -> object:
+        if not isinstance(text, str) or not text.startswith("@"):
+            return text
+        try:
+            return _image(text, templates, directory)
+        except ConfigError as error:
+            faults.append(Fault(path=path, what=error.what, fix=error.fix))
+            return "template"  # any valid name, so that the entry's other faults are seen
+
+    def entry(item: object, path: Place) -> object:
+        if not isinstance(item, dict) or "image" not in item:
+            return item
+        return {**item, "image": image(item["image"], (*path, "image"))}
+
+    data = dict(document.data)
+    if "kernel" in data:
+        data["kernel"] = entry(data["kernel"], ("kernel",))
+    for section, each in {"init": image, **dict.fromkeys((*checks.CONTAINERS, "volumes"), entry)}.items():
+        if isinstance(items := data.get(section), tuple):
+            data[section] = tuple(each(item, (section, index)) for index, item in enumerate(items))
+    return replace(document, data=data, faults=(*document.faults, *faults))
+
+
+def _image(text: str, templates: Templates, directory: Path | None) -> str:
+    kind, colon, argument = text[1:].partition(":")
+    if kind != "pkg" or not colon or not argument:
+        fix = 'write "@pkg:NAME" for a component, or "@pkg:./DIRECTORY" for one of your own'
+        raise ConfigError(f"unknown template {text[:60]!r}", fix=fix)
+    if directory is None and "/" in argument:
+        fix = "use a component by name, or download the file first"
+        raise ConfigError(f"{text[:60]!r} names a directory, and this file comes from the network", fix=fix)
+    return templates(kind, argument, directory)
