@@ -9,7 +9,7 @@ busybox --install -s /usr/local/bin
 for type in rsa ecdsa ed25519; do
     key=/etc/ssh/ssh_host_${type}_key
     if [ -f "$key" ]; then
-        /usr/lib/dropbear/dropbearconvert openssh dropbear "$key" "/etc/dropbear/dropbear_${type}_host_key"
+        dropbearconvert openssh dropbear "$key" "/etc/dropbear/dropbear_${type}_host_key"
     fi
 done
 

@@ -74,7 +74,8 @@ class Assembly:
         if document.slim is not None:
             kept = slim.select(tree, document.slim.programs, document.slim.files, self.architecture, where=self.where)
             tree.keep(kept)
-            tree.add(deb.links(frozenset(tree.paths())))
+            tree.remove(deb.MERGED)
+            tree.add(list(slim.links(tree, self.architecture)))
         else:
             content.without_prose(tree, document.keep)
         tree.add(self._records(tree))

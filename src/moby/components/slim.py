@@ -13,7 +13,7 @@ from moby.artifact import Architecture
 from moby.components import elf
 from moby.components.tree import Tree
 from moby.errors import ConfigError
-from moby.formats.entry import Kind
+from moby.formats.entry import Entry, Kind, symlink
 
 TRIPLETS = {
     Architecture.AMD64: "x86_64-linux-gnu",
@@ -21,6 +21,12 @@ TRIPLETS = {
     Architecture.RISCV64: "riscv64-linux-gnu",
 }
 MACHINES = {Architecture.AMD64: elf.X86_64, Architecture.ARM64: elf.AARCH64, Architecture.RISCV64: elf.RISCV}
+# Where programs look for glibc's dynamic linker (ELF psABI of each architecture).
+LOADERS = {
+    Architecture.AMD64: "lib64/ld-linux-x86-64.so.2",
+    Architecture.ARM64: "lib/ld-linux-aarch64.so.1",
+    Architecture.RISCV64: "lib/ld-linux-riscv64-lp64d.so.1",
+}
 _MAX_LINE_BYTES = 256
 
 
@@ -34,6 +40,19 @@ def select(
     for pattern in files:
         closure.glob(pattern)
     return closure.kept
+
+
+def links(tree: Tree, architecture: Architecture) -> Iterator[Entry]:
+    """The links outside ``usr`` that the selection needs: ``bin``, ``sbin``, and the dynamic linker's name.
+
+    There is none called ``lib``: it would hide the kernel's ``lib/modules``, over which an init component lies.
+    """
+    for name in ("bin", "sbin"):
+        if f"usr/{name}" in tree:
+            yield symlink(name, f"usr/{name}")
+    loader = LOADERS[architecture]
+    if f"usr/{loader}" in tree:
+        yield symlink(loader, f"../usr/{loader}")
 
 
 class _Closure:
