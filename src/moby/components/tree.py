@@ -160,6 +160,7 @@ class Tree(AbstractContextManager["Tree"]):
     def open(self, path: str) -> BinaryIO:
         """The body of the file at ``path`` (links are not followed); seekable, valid while the tree is."""
         node = self._nodes[path]
+        self._bodies.flush()
         return cast(BinaryIO, io.BufferedReader(_Body(self._bodies.fileno(), node.offset, node.entry.size)))
 
     def read(self, path: str) -> bytes:
