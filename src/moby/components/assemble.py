@@ -11,7 +11,7 @@ from moby.components import content, deb, slim
 from moby.components.kernel import KernelFiles
 from moby.components.lock import Lock
 from moby.components.model import Program
-from moby.components.recipe import FILE_NAME, Recipe
+from moby.components.recipe import Recipe
 from moby.components.tree import Tree
 from moby.errors import ConfigError
 from moby.formats.entry import Entry, Kind
@@ -34,7 +34,7 @@ class Assembly:
     @property
     def where(self) -> str:
         """The recipe's file, for messages."""
-        return str(self.recipe.directory / FILE_NAME)
+        return self.recipe.where
 
     def fill(self, tree: Tree) -> tuple[str, ...]:
         """Lay the component's files into the empty ``tree``; the moving tags that its content implies.
@@ -42,19 +42,19 @@ class Assembly:
         Raises ``ConfigError`` for what the recipe asks and the packages lack, ``IntegrityError`` for bad packages.
         """
         tags: tuple[str, ...] = ()
-        if self.recipe.document.kernel is not None:
+        if self.recipe.spec.kernel is not None:
             tags = self._kernel(tree)
         elif self.debs:
             self._packages(tree)
-        tree.add(self.compile_program(self.recipe, program) for program in self.recipe.document.compile)
+        tree.add(self.compile_program(self.recipe, program) for program in self.recipe.spec.compile)
         tree.add(content.files(self.recipe))
-        tree.remove(path for pattern in self.recipe.document.remove for path in tree.glob(pattern))
-        if self.recipe.document.command or self.recipe.document.entrypoint:
+        tree.remove(path for pattern in self.recipe.spec.remove for path in tree.glob(pattern))
+        if self.recipe.spec.command or self.recipe.spec.entrypoint:
             tree.add(entry for entry in content.mount_points() if entry.path not in tree)
         return tags
 
     def _kernel(self, tree: Tree) -> tuple[str, ...]:
-        wanted = self.recipe.document.kernel
+        wanted = self.recipe.spec.kernel
         assert wanted is not None
         if len(self.debs) != 1:
             raise ConfigError(f"kernel.package gave {len(self.debs)} kernel images instead of one", where=self.where)
@@ -65,19 +65,19 @@ class Assembly:
         return files.tags
 
     def _packages(self, tree: Tree) -> None:
-        document = self.recipe.document
+        spec = self.recipe.spec
         self._unpack(tree)
         tree.add(deb.links(frozenset(tree.paths())))
-        made = list(content.certificates(tree, where=self.where)) if document.certificates else []
-        if document.users or document.groups or document.slim is None:
-            made += content.accounts(tree, document.users, document.groups)
-        if document.slim is not None:
-            kept = slim.select(tree, document.slim.programs, document.slim.files, self.architecture, where=self.where)
+        made = list(content.certificates(tree, where=self.where)) if spec.certificates else []
+        if spec.users or spec.groups or spec.slim is None:
+            made += content.accounts(tree, spec.users, spec.groups)
+        if spec.slim is not None:
+            kept = slim.select(tree, spec.slim.programs, spec.slim.files, self.architecture, where=self.where)
             tree.keep(kept)
             tree.remove(deb.MERGED)
             tree.add(list(slim.links(tree, self.architecture)))
         else:
-            content.without_prose(tree, document.keep)
+            content.without_prose(tree, spec.keep)
         tree.add(self._records(tree))
         tree.add(made)
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -22,7 +21,7 @@ from moby.components.assemble import Assembly
 from moby.components.kernel import LABEL_INITRD
 from moby.components.model import Program
 from moby.components.packages import Packages
-from moby.components.recipe import FILE_NAME, Recipe
+from moby.components.recipe import Recipe
 from moby.components.tools import Tools
 from moby.components.tree import Tree
 from moby.context import Context
@@ -38,6 +37,7 @@ from moby.oci.store import Store
 # Every entry's time: the day the project became public. Roots get the same one.
 MTIME_S = 1492533000
 _CREATED = "2017-04-18T16:30:00Z"
+LABEL_COMPILER = "org.mobyproject.moby.compiler"
 LABEL_CONFIG = "org.mobyproject.config"
 _PREFIX = "localhost/moby/"
 
@@ -59,7 +59,7 @@ class Components:
         Raises ``ConfigError``.
         """
         recipe = Recipe.load(catalog.directory(name, base))
-        if recipe.document.compile:
+        if recipe.spec.compile:
             recipe = replace(recipe, compiler=self.tools.compiler_id())
         return recipe
 
@@ -100,8 +100,8 @@ class Components:
         changed = []
         for directory in directories:
             recipe = Recipe.load(directory)
-            for architecture in architectures or recipe.document.arches:
-                for target in tuple(recipe.document.targets) or (None,):
+            for architecture in architectures or recipe.architectures:
+                for target in recipe.targets:
                     if self._packages.update(recipe, architecture, target):
                         changed.append(recipe.lock_path(architecture, target))
         return changed
@@ -122,7 +122,7 @@ class Components:
             layer, diff_id = self._layer(tree.entries())
         config = _config(recipe, architecture, diff_id).encode()
         image = self._store.put_image(recipe.reference, config, [layer], platform)
-        for tag in dict.fromkeys((*tags, *recipe.document.tags)):
+        for tag in dict.fromkeys((*tags, *recipe.spec.tags)):
             self._store.put_image(f"{_PREFIX}{recipe.name}:{tag}", config, [layer], platform)
         return image
 
@@ -160,33 +160,34 @@ class _Hashing:
 
 
 def _architecture(recipe: Recipe, platform: Platform) -> Architecture:
-    where = str(recipe.directory / FILE_NAME)
-    if platform.os != "linux" or platform.architecture not in recipe.document.arches:
-        offered = ", ".join(recipe.document.arches)
-        raise ConfigError(f"{recipe.name} is not made for {platform}", where=where, fix=f"it is for {offered}")
+    if platform.os != "linux" or platform.architecture not in recipe.architectures:
+        offered = ", ".join(recipe.architectures)
+        raise ConfigError(f"{recipe.name} is not made for {platform}", where=recipe.where, fix=f"it is for {offered}")
     return Architecture(platform.architecture)
 
 
 def _config(recipe: Recipe, architecture: Architecture, diff_id: Digest) -> ImageConfig:
     """The image's configuration: what the recipe says and nothing of this host."""
-    document = recipe.document
-    labels = dict(document.labels)
-    if document.config is not None:
-        labels[LABEL_CONFIG] = json.dumps(document.config, separators=(",", ":"), sort_keys=True)
-    if document.kernel is not None:
-        labels.setdefault(LABEL_INITRD, ",".join(document.kernel.initrd))
-    if document.description:
-        labels.setdefault("org.opencontainers.image.description", document.description)
-    if document.gitrepo:
-        labels.setdefault("org.opencontainers.image.source", document.gitrepo)
+    spec = recipe.spec
+    labels = dict(spec.labels or {})
+    if recipe.config_label:
+        labels[LABEL_CONFIG] = recipe.config_label
+    if recipe.compiler:
+        labels.setdefault(LABEL_COMPILER, recipe.compiler)
+    if spec.kernel is not None:
+        labels.setdefault(LABEL_INITRD, ",".join(spec.kernel.initrd))
+    if spec.description:
+        labels.setdefault("org.opencontainers.image.description", spec.description)
+    if spec.gitrepo:
+        labels.setdefault("org.opencontainers.image.source", spec.gitrepo)
     return ImageConfig(
         architecture=str(architecture),
         os="linux",
         created=_CREATED,
-        entrypoint=document.entrypoint,
-        cmd=document.command,
-        env=document.env,
-        working_dir=document.cwd,
+        entrypoint=spec.entrypoint,
+        cmd=spec.command,
+        env=spec.env,
+        working_dir=spec.cwd or None,
         labels=labels or None,
         diff_ids=(diff_id,),
     )

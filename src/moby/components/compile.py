@@ -19,9 +19,8 @@ from typing import Protocol
 
 from moby import proc
 from moby.artifact import Architecture
-from moby.components.content import checked
-from moby.components.model import Program
-from moby.components.recipe import FILE_NAME, Recipe
+from moby.components.model import Program, inside
+from moby.components.recipe import Recipe
 from moby.errors import CommandError, ConfigError, PlatformError
 from moby.formats.entry import Entry, Kind
 
@@ -67,12 +66,17 @@ class PackagedGcc:
                 objects.append(unit)
             _run(self.link_argv(objects, output), directory)
 
+    @property
+    def _gcc(self) -> Path:
+        return max((self.root / f"usr/lib/gcc/{GNU[self.architecture]}").iterdir())
+
     def compile_argv(self, source: str, flags: Sequence[str], assembly: Path) -> list[str | Path]:
-        """One source → assembly. musl's headers alone, then the kernel's."""
+        """One source → assembly. musl's headers come first, then GCC's own, then the kernel's."""
         gnu = GNU[self.architecture]
         return [
             *(self.cc1, "-quiet", "-nostdinc", "-imultiarch", gnu),
             *("-isystem", self.root / f"usr/include/{gnu.replace('gnu', 'musl')}"),
+            *("-isystem", self._gcc / "include"),
             *("-idirafter", self.root / f"usr/include/{gnu}", "-idirafter", self.root / "usr/include"),
             *("-fno-pie", "-fstack-clash-protection", "-ffunction-sections", "-fdata-sections"),
             *_machine(self.architecture),
@@ -85,12 +89,11 @@ class PackagedGcc:
         """Objects → a static program without symbols or a build id."""
         gnu = GNU[self.architecture]
         musl = self.root / f"usr/lib/{gnu.replace('gnu', 'musl')}"
-        gcc = max((self.root / f"usr/lib/gcc/{gnu}").iterdir())
         return [
             *(self.linker, "-m", _EMULATION[self.architecture], "-static", "-s", "--build-id=none"),
             *("--gc-sections", "-z", "noexecstack", "-z", "relro", "-o", output),
             *(musl / "crt1.o", musl / "crti.o", *objects),
-            *("--start-group", musl / "libc.a", gcc / "libgcc.a", "--end-group", musl / "crtn.o"),
+            *("--start-group", musl / "libc.a", self._gcc / "libgcc.a", "--end-group", musl / "crtn.o"),
         ]
 
 
@@ -136,7 +139,7 @@ def zig_id() -> str:
 
 def program(recipe: Recipe, wanted: Program, compiler: Compiler) -> Entry:
     """The compiled file. Raises ``ConfigError`` with the compiler's messages when a source is wrong."""
-    where = str(recipe.directory / FILE_NAME)
+    where = recipe.where
     for source in wanted.sources:
         recipe.file(source)
     with tempfile.TemporaryDirectory(prefix="moby-cc-") as scratch:
@@ -146,7 +149,7 @@ def program(recipe: Recipe, wanted: Program, compiler: Compiler) -> Entry:
         except CommandError as error:
             raise ConfigError(f"cannot compile {wanted.output}: {error.what}", where=where, fix=error.fix) from error
         data = output.read_bytes()
-    path = checked(wanted.output, where=where)
+    path = inside(wanted.output)
     return Entry(path=path, kind=Kind.FILE, mode=int(wanted.mode, 8), size=len(data), data=data)
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from moby.components.model import FileItem, Group, User
-from moby.components.recipe import FILE_NAME, Recipe
+from moby.components.model import FileItem, Group, User, inside
+from moby.components.recipe import Recipe
 from moby.components.tree import Tree
 from moby.errors import ConfigError
 from moby.formats.entry import Entry, Kind, directory, file, symlink
@@ -84,20 +84,20 @@ def certificates(tree: Tree, *, where: str) -> Iterator[Entry]:
 
 
 def files(recipe: Recipe) -> Iterator[Entry]:
-    """The recipe's ``files``, in their order. Raises ``ConfigError`` for a path that leaves the tree."""
-    for item in recipe.document.files:
+    """The recipe's ``files``, in their order. Raises ``ConfigError`` for a source that is not there."""
+    for item in recipe.spec.files:
         yield _file(item, recipe)
 
 
 def _file(item: FileItem, recipe: Recipe) -> Entry:
-    path = checked(item.path, where=str(recipe.directory / FILE_NAME))
+    path = inside(item.path)
     if item.directory:
         mode = int(item.mode or "0755", 8)
         return Entry(path=path, kind=Kind.DIRECTORY, mode=mode, uid=item.uid, gid=item.gid)
-    if item.symlink is not None:
+    if item.symlink:
         return symlink(path, item.symlink)
     default = "0644"
-    if item.source is not None:
+    if item.source:
         source = recipe.file(item.source)
         data = source.read_bytes()
         default = "0755" if source.stat().st_mode & 0o100 else "0644"
@@ -119,11 +119,3 @@ def record(fields: Mapping[str, str]) -> Entry:
     summary = fields.get("Description", "").splitlines()[:1]
     lines += ["Status: install ok installed", *(f"Description: {line}" for line in summary)]
     return file(f"var/lib/dpkg/status.d/{fields['Package']}", _lines(lines))
-
-
-def checked(path: str, *, where: str) -> str:
-    """``path`` relative and clean. Raises ``ConfigError`` when it leaves the tree or names its root."""
-    parts = [part for part in path.split("/") if part not in ("", ".")]
-    if not parts or ".." in parts or "\0" in path:
-        raise ConfigError(f"{path!r} is not a path inside the image", where=where)
-    return "/".join(parts)

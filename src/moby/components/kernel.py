@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from moby.artifact import Architecture
-from moby.components.model import Kernel
+from moby.components.model import Kernel, for_architecture
 from moby.components.modules import Module, Modules
 from moby.components.tree import Tree
 from moby.errors import IntegrityError
@@ -88,16 +88,10 @@ class KernelFiles:
         path = f"{self._base}/{name}"
         return self._package.read(path).decode() if path in self._package else ""
 
-    def _named(self, names: Iterable[str], modules: Modules) -> Iterator[str]:
-        """The names meant for this architecture: ``NAME [amd64]`` is for amd64 alone, ``*`` stands for all."""
-        for text in names:
-            name, bracket, rest = text.partition(" [")
-            if bracket and self._architecture not in rest.rstrip("]").split():
-                continue
-            if name == _ALL:
-                yield from modules.names()
-            else:
-                yield name
+    def _named(self, names: tuple[str, ...], modules: Modules) -> Iterator[str]:
+        """The names meant for this architecture; ``*`` stands for all."""
+        for name in for_architecture(names, self._architecture):
+            yield from modules.names() if name == _ALL else (name,)
 
     def _indexes(self, modules: Modules, boot: tuple[Module, ...], carried: tuple[Module, ...]) -> dict[str, bytes]:
         by_path = sorted(carried, key=lambda module: module.path)

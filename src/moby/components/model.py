@@ -6,119 +6,165 @@ describe a component made of Debian packages. The models are the only schema: an
 
 from __future__ import annotations
 
-from typing import Annotated
+import re
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints
+from pydantic import Field, model_validator
 
-from moby.artifact import Architecture
+from moby.config.container import ImageLabel
+from moby.config.spec import ModeText, Spec, Texts, UInt32, checked, refusal
+from moby.errors import ConfigError
 
-_NAME = r"^[a-z0-9]+([._-][a-z0-9]+)*$"
-_PACKAGE = r"^[a-z0-9{][a-z0-9+.{}-]*(:[a-z0-9]+)?( \[[a-z0-9 ]+\])?$"
-_MODE = r"^[0-7]{3,4}$"
+Arch = Literal["amd64", "arm64", "riscv64", "s390x", "ppc64le", "arm"]
 
-Name = Annotated[str, StringConstraints(pattern=_NAME)]
-PackageName = Annotated[str, StringConstraints(pattern=_PACKAGE)]
-Mode = Annotated[str, StringConstraints(pattern=_MODE)]
-Text = Annotated[str, StringConstraints(min_length=1)]
-
-
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, populate_by_name=True)
+_NAME = re.compile(r"[a-z0-9]+([._-][a-z0-9]+)*")
+_PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]*(\{arch\})?[a-z0-9+.-]*(:[a-z0-9]+)?( \[[a-z0-9]+( [a-z0-9]+)*\])?")
+_ARCHITECTURE = "{arch}"
 
 
-class Slim(_Model):
-    """Keep only ``programs`` with the shared libraries they load, and ``files`` (globs)."""
-
-    programs: tuple[Text, ...] = Field((), description="executables and libraries to keep, with all they link to")
-    files: tuple[Text, ...] = Field((), description="globs of further files; shared libraries among them count too")
+def _name(text: str) -> None:
+    if not _NAME.fullmatch(text):
+        raise ConfigError(f"{text[:60]!r} is not a name", fix="use lower-case letters, digits, and - . _ between them")
 
 
-class User(_Model):
-    """A line of ``etc/passwd`` and its group."""
-
-    name: Text
-    uid: int = Field(ge=0, lt=2**32)
-    gid: int = Field(ge=0, lt=2**32)
-    home: str = "/nonexistent"
-    shell: str = "/usr/sbin/nologin"
-    comment: str = ""
+def _package(text: str) -> None:
+    if not _PACKAGE.fullmatch(text):
+        fix = 'write NAME, NAME:ARCH, "NAME [amd64 arm64]", or linux-image-cloud-{arch}'
+        raise ConfigError(f"{text[:60]!r} is not a Debian package name", fix=fix)
 
 
-class Group(_Model):
-    """A line of ``etc/group`` that is no user's own group."""
-
-    name: Text
-    gid: int = Field(ge=0, lt=2**32)
-    members: tuple[str, ...] = ()
-
-
-class FileItem(_Model):
-    """A file, directory or link of the image, as under ``files`` in the YAML language."""
-
-    path: Text
-    contents: str | None = None
-    source: str | None = Field(None, description="a file of the recipe directory")
-    symlink: str | None = None
-    directory: bool = False
-    mode: Mode | None = None
-    uid: int = Field(0, ge=0)
-    gid: int = Field(0, ge=0)
+def inside(path: str) -> str:
+    """``path`` relative and clean. Raises ``ConfigError`` when it leaves the image or names its root."""
+    parts = [part for part in path.split("/") if part not in ("", ".")]
+    if not parts or ".." in parts or "\0" in path:
+        raise ConfigError(f"{path[:200]!r} is not a path inside the image", fix="write it without ..")
+    return "/".join(parts)
 
 
-class Program(_Model):
+def for_architecture(texts: Texts, architecture: str) -> Texts:
+    """Those meant for ``architecture``, ``{arch}`` filled in: ``NAME [amd64 arm64]`` is for these two alone."""
+    found = []
+    for text in texts:
+        name, bracket, rest = text.partition(" [")
+        if not bracket or architecture in rest.rstrip("]").split():
+            found.append(name.replace(_ARCHITECTURE, architecture))
+    return tuple(found)
+
+
+Name = Annotated[str, checked(_name)]
+Package = Annotated[str, checked(_package)]
+Packages = tuple[Package, ...]
+InsidePath = Annotated[str, checked(inside)]
+
+
+class Slim(Spec):
+    """Keep only programs with the shared libraries they load, and named files."""
+
+    programs: tuple[InsidePath, ...] = Field((), description="Programs and libraries to keep, with all they link to.")
+    files: tuple[InsidePath, ...] = Field((), description="Globs of further files; what they link to is kept too.")
+
+
+class User(Spec):
+    """An account: a line of etc/passwd, and its group."""
+
+    name: Name = Field(description="Login name.")
+    uid: UInt32 = Field(description="User id.")
+    gid: UInt32 = Field(description="Id of its group.")
+    home: str = Field("/nonexistent", description="Home directory; it is not made.")
+    shell: str = Field("/usr/sbin/nologin", description="Login shell.")
+    comment: str = Field("", description="Full name.")
+
+
+class Group(Spec):
+    """A group that is no user's own."""
+
+    name: Name = Field(description="Its name.")
+    gid: UInt32 = Field(description="Group id.")
+    members: Texts = Field((), description="Users that are in it.")
+
+
+class FileItem(Spec):
+    """A file, directory or symbolic link of the image."""
+
+    path: InsidePath = Field(description="Where it goes.")
+    contents: str | None = Field(None, description="Its text.")
+    source: str = Field("", description="A file of the recipe directory.")
+    symlink: str = Field("", description="Make a symbolic link to this.")
+    directory: bool = Field(False, description="Make a directory.")
+    mode: ModeText = Field("", description='Permissions in octal, quoted; "0644", or "0755" for a directory.')
+    uid: UInt32 = Field(0, description="Owner.")
+    gid: UInt32 = Field(0, description="Group.")
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> FileItem:
+        given = (self.contents is not None, bool(self.source), bool(self.symlink), self.directory)
+        if sum(given) != 1:
+            raise refusal(ConfigError("a file is one thing", fix="give one of contents, source, symlink, directory"))
+        return self
+
+
+class Program(Spec):
     """A static C program, compiled with musl for the target architecture."""
 
-    output: Text
-    sources: tuple[Text, ...] = Field(min_length=1)
-    flags: tuple[str, ...] = ()
-    mode: Mode = "0755"
+    output: InsidePath = Field(description="Where it goes.")
+    sources: Annotated[Texts, Field(min_length=1)] = Field(description="C files of the recipe directory.")
+    flags: Texts = Field((), description="Compiler flags, such as -O2, -Iinclude, -DNAME=1.")
+    mode: ModeText = Field("0755", description="Permissions in octal.")
 
 
-class Kernel(_Model):
+class Kernel(Spec):
     """Which kernel package, and which of its modules."""
 
-    package: PackageName = Field("linux-image-cloud-{arch}", description="may be a metapackage")
-    modules: tuple[Text, ...] = Field((), description="loaded at boot, in this order; dependencies come by themselves")
-    available: tuple[Text, ...] = Field((), description="carried, but loaded only when something asks for them")
-    initrd: tuple[str, ...] = Field(("zstd", "gzip"), description="codecs this kernel unpacks an initrd with")
-
-
-class Document(_Model):
-    """All of ``build.yml``: LinuxKit's keys, then ours."""
-
-    image: Name = Field(description="name of the component")
-    org: str | None = None
-    tag: str | None = None
-    dockerfile: str | None = Field(None, description="build with a Dockerfile instead of packages")
-    arches: tuple[Architecture, ...] = (Architecture.AMD64, Architecture.ARM64)
-    extra_sources: tuple[str, ...] = Field((), alias="extra-sources")
-    gitrepo: str | None = None
-    network: bool = False
-    disable_cache: bool = Field(False, alias="disable-cache")
-    config: dict[str, JsonValue] | None = Field(None, description="the org.mobyproject.config label")
-    build_args: tuple[str, ...] = Field((), alias="buildArgs")
-    depends: dict[str, JsonValue] | None = None
-    labels: dict[str, str] = Field(default_factory=dict)
-
-    description: str = ""
-    suite: Name = "trixie"
-    areas: tuple[Name, ...] = ("main",)
-    packages: tuple[PackageName, ...] = Field((), description="`{arch}` and a trailing ` [amd64 arm64]` are understood")
-    closure: bool = Field(True, description="also what the packages depend on")
-    targets: dict[Architecture, tuple[PackageName, ...]] = Field(
-        default_factory=dict, description="host tools only: further packages for each architecture they work for"
+    package: Package = Field("linux-image-cloud-{arch}", description="The package; it may be a metapackage.")
+    modules: Texts = Field((), description="Loaded at boot, in this order; what they need comes by itself.")
+    available: Texts = Field((), description="Carried, but loaded only when something asks; * is all.")
+    initrd: tuple[Literal["zstd", "gzip"], ...] = Field(
+        ("zstd", "gzip"), description="How this kernel lets an initrd be packed, best first."
     )
-    slim: Slim | None = None
-    keep: tuple[Text, ...] = Field((), description="globs that the default removal of documentation spares")
-    remove: tuple[Text, ...] = ()
-    users: tuple[User, ...] = ()
-    groups: tuple[Group, ...] = ()
-    files: tuple[FileItem, ...] = ()
-    compile: tuple[Program, ...] = ()
-    certificates: bool = False
-    kernel: Kernel | None = None
-    entrypoint: tuple[str, ...] | None = None
-    command: tuple[str, ...] | None = None
-    env: tuple[str, ...] | None = None
-    cwd: str | None = None
-    tags: tuple[str, ...] = ()
+
+
+class RecipeSpec(Spec):
+    """All of build.yml: LinuxKit's keys, then ours."""
+
+    image: Name = Field(description="Name of the component.")
+    org: str = Field("", description="LinuxKit's; components have no organisation.")
+    tag: str = Field("", description="LinuxKit's; a component's tag is its hash.")
+    dockerfile: str = Field("", description="Build with this Dockerfile instead of from packages.")
+    arches: tuple[Arch, ...] = Field(("amd64", "arm64"), description="Architectures it can be made for.")
+    extra_sources: Texts = Field((), alias="extra-sources", description="Further directories of a Dockerfile build.")
+    gitrepo: str = Field("", description="Where its sources are kept; becomes a label.")
+    network: bool = Field(False, description="Let a Dockerfile build use the network.")
+    disable_cache: bool = Field(False, alias="disable-cache", description="Build a Dockerfile without cache.")
+    config: ImageLabel | None = Field(None, description="How its container runs; becomes the image's label.")
+    build_args: Texts = Field((), description="NAME=value arguments of a Dockerfile build.")
+    depends: dict[str, Any] | None = Field(None, description="LinuxKit's; refused unless a Dockerfile is built.")
+    labels: dict[str, str] | None = Field(None, description="Further labels of the image.")
+
+    description: str = Field("", description="What it is, in one line.")
+    suite: Name = Field("trixie", description="Debian suite of its packages.")
+    areas: tuple[Name, ...] = Field(("main",), description="Areas of the archive to take packages from.")
+    packages: Packages = Field((), description="Debian packages; the lock names the rest and the versions.")
+    closure: bool = Field(True, description="Take also what the packages depend on.")
+    targets: dict[Arch, Packages] | None = Field(
+        None, description="Tools of the host only: further packages for each architecture they work for."
+    )
+    slim: Slim | None = Field(None, description="Keep only these programs and files; left out, all but documentation.")
+    keep: tuple[InsidePath, ...] = Field((), description="Globs of documentation to keep.")
+    remove: tuple[InsidePath, ...] = Field((), description="Globs of files to drop.")
+    users: tuple[User, ...] = Field((), description="Accounts.")
+    groups: tuple[Group, ...] = Field((), description="Further groups.")
+    files: tuple[FileItem, ...] = Field((), description="Files to add; they win over those of packages.")
+    compile: tuple[Program, ...] = Field((), description="C programs to add.")
+    certificates: bool = Field(False, description="Make the bundle of CA certificates from package ca-certificates.")
+    kernel: Kernel | None = Field(None, description="Make a kernel component of this package.")
+    entrypoint: Texts | None = Field(None, description="The image's entrypoint.")
+    command: Texts | None = Field(None, description="The image's command.")
+    env: Texts | None = Field(None, description="The image's environment.")
+    cwd: str = Field("", description="The image's working directory.")
+    tags: tuple[Name, ...] = Field((), description="Further tags of the image, which move when it changes.")
+
+    @model_validator(mode="after")
+    def _one_source(self) -> RecipeSpec:
+        if self.kernel is not None and (self.packages or self.slim):
+            raise refusal(ConfigError("a kernel takes no packages and no slim", fix="name the package in kernel"))
+        return self

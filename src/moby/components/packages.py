@@ -11,7 +11,7 @@ from moby.components import mirror
 from moby.components.fetch import Fetcher, Gone, location, present
 from moby.components.lock import Lock
 from moby.components.locks import LockCache
-from moby.components.recipe import FILE_NAME, Recipe
+from moby.components.recipe import Recipe
 from moby.components.resolve import Resolver
 from moby.context import Context
 from moby.errors import ConfigError
@@ -81,7 +81,7 @@ class Packages:
     def _resolve(self, recipe: Recipe, architecture: Architecture, target: Architecture | None) -> Recipe:
         request = recipe.request(architecture, target)
         if request is None:
-            raise ConfigError("nothing to resolve", where=str(recipe.directory / FILE_NAME))
+            raise ConfigError("nothing to resolve", where=recipe.where)
         return self._cache.put(recipe, self._resolver.resolve(request), architecture, target)
 
     @cached_property

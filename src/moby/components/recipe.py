@@ -16,9 +16,10 @@ from functools import cached_property
 from pathlib import Path
 
 from moby.artifact import Architecture
-from moby.components import document
 from moby.components.lock import Lock
-from moby.components.model import Document
+from moby.components.model import RecipeSpec, for_architecture
+from moby.config import source
+from moby.config.decode import decode, describe
 from moby.errors import ConfigError
 
 FILE_NAME = "build.yml"
@@ -29,7 +30,6 @@ _MAX_FILE_BYTES = 64 << 20
 _JUNK = re.compile(r"\..*|.*~|#.*#|.*\.(swp|swo|pyc|orig|rej|bak|tmp)|__pycache__")
 # No part of a component made from packages; a Dockerfile may copy anything, so there they count.
 _PROSE = frozenset({"README.md", "test", "tests"})
-_RESTRICTED = re.compile(r"(?P<name>[^ ]+)(?: \[(?P<only>[^]]*)\])?")
 
 
 class Extent(enum.StrEnum):
@@ -60,14 +60,15 @@ class Request:
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """One component: where it is and what its document says.
+    """One component: where it is and what ``build.yml`` says.
 
-    ``overrides`` are locks that replace those of its directory; ``compiler`` says what compiles its C programs, and is
-    part of its hash.
+    ``config_label`` is its ``config`` as JSON. ``compiler`` says what compiles its C programs, and is part of its hash.
+    ``overrides`` are locks that replace those of its directory.
     """
 
     directory: Path
-    document: Document
+    spec: RecipeSpec
+    config_label: str = ""
     compiler: str = ""
     overrides: Mapping[str, Lock] = field(default_factory=dict)
 
@@ -77,57 +78,72 @@ class Recipe:
         path = directory / FILE_NAME
         if not path.is_file():
             raise ConfigError(f"no {FILE_NAME} in this directory", where=str(directory))
-        recipe = cls(directory=directory, document=document.load(path))
-        recipe._check()
-        return recipe
+        document = source.read(path.read_bytes(), file=str(path))
+        if not isinstance(document.data, dict):
+            raise ConfigError(f"a recipe is a mapping, not {describe(document.data)}", where=str(path))
+        spec, faults = decode(RecipeSpec, document)
+        if faults or spec is None:
+            raise ConfigError.gather(document.places.errors(faults))
+        if spec.dockerfile and not (directory / spec.dockerfile).is_file():
+            place = document.places.where(("dockerfile",))
+            raise ConfigError(f"{spec.dockerfile} does not exist in {directory}", where=place)
+        # The label says what the author wrote, not our model of it.
+        label = json.dumps(document.data["config"], separators=(",", ":")) if spec.config is not None else ""
+        return cls(directory=directory, spec=spec, config_label=label)
 
-    def _check(self) -> None:
-        where = str(self.directory / FILE_NAME)
-        if self.document.kernel is not None and (self.document.packages or self.document.slim):
-            raise ConfigError("a kernel recipe takes no packages and no slim", where=where)
-        if not self.by_dockerfile and self.document.dockerfile is not None:
-            raise ConfigError(f"no {self.document.dockerfile} beside it", where=where)
-        for item in self.document.files:
-            if sum((item.contents is not None, item.source is not None, item.symlink is not None, item.directory)) != 1:
-                raise ConfigError(f"file {item.path} needs one of contents, source, symlink, directory", where=where)
+    @property
+    def where(self) -> str:
+        """The file, for messages."""
+        return str(self.directory / FILE_NAME)
 
     @property
     def name(self) -> str:
         """The component's name."""
-        return self.document.image
+        return self.spec.image
+
+    @property
+    def architectures(self) -> tuple[Architecture, ...]:
+        """Those of its architectures that packages and compilers exist for."""
+        return tuple(Architecture(name) for name in self.spec.arches if name in list(Architecture))
+
+    @property
+    def targets(self) -> tuple[Architecture | None, ...]:
+        """What a tool works for; ``(None,)`` for everything else."""
+        return tuple(Architecture(name) for name in self.spec.targets or () if name in list(Architecture)) or (None,)
 
     @cached_property
     def by_dockerfile(self) -> bool:
         """Whether a container builder makes it: no packages, and a Dockerfile is there."""
-        made = self.document.packages or self.document.kernel or self.document.compile or self.document.files
-        if made and self.document.dockerfile is None:
+        made = self.spec.packages or self.spec.kernel or self.spec.compile or self.spec.files
+        if made and not self.spec.dockerfile:
             return False
-        return (self.directory / (self.document.dockerfile or "Dockerfile")).is_file()
+        return (self.directory / (self.spec.dockerfile or "Dockerfile")).is_file()
 
     def file(self, name: str) -> Path:
         """The file ``name`` of the recipe. Raises ``ConfigError`` when it lies outside or does not exist."""
         path = (self.directory / name).resolve()
         if not path.is_relative_to(self.directory.resolve()):
-            raise ConfigError(f"{name} is outside the recipe directory", where=str(self.directory / FILE_NAME))
+            raise ConfigError(f"{name} is outside the recipe directory", where=self.where)
         if not path.is_file():
-            raise ConfigError(f"{name} does not exist", where=str(self.directory / FILE_NAME))
+            raise ConfigError(f"{name} does not exist", where=self.where)
         if path.stat().st_size > _MAX_FILE_BYTES:
             raise ConfigError(f"{name} is larger than {_MAX_FILE_BYTES >> 20} MiB", where=str(self.directory))
         return path
 
     def request(self, architecture: Architecture, target: Architecture | None = None) -> Request | None:
         """What apt must resolve for ``architecture`` (and a tool's ``target``); None when no package is needed."""
-        wanted = self.document.packages
-        if self.document.kernel is not None:
-            wanted = (self.document.kernel.package,)
-        wanted += self.document.targets.get(target, ()) if target else ()
-        packages = tuple(_for_architecture(wanted, architecture))
+        wanted = self.spec.packages
+        if self.spec.kernel is not None:
+            wanted = (self.spec.kernel.package,)
+        if self.spec.targets and target is not None:
+            wanted += self.spec.targets.get(target.value, ())
+        packages = for_architecture(wanted, architecture)
         if not packages:
             return None
         foreign = {name.partition(":")[2] for name in packages if ":" in name} - {str(architecture)}
         return Request(
-            suite=self.document.suite,
-            areas=self.document.areas,
+            suite=self.spec.suite,
+            areas=self.spec.areas,
             architecture=str(architecture),
             foreign=tuple(sorted(foreign)),
             packages=packages,
@@ -136,9 +152,9 @@ class Recipe:
 
     @property
     def _extent(self) -> Extent:
-        if self.document.kernel is not None:
+        if self.spec.kernel is not None:
             return Extent.KERNEL
-        return Extent.CLOSURE if self.document.closure else Extent.NAMED
+        return Extent.CLOSURE if self.spec.closure else Extent.NAMED
 
     def lock_path(self, architecture: Architecture, target: Architecture | None = None) -> Path:
         """Where the lock for ``architecture`` (and a tool's ``target``) belongs."""
@@ -199,15 +215,6 @@ class Recipe:
 def lock_name(architecture: Architecture, target: Architecture | None = None) -> str:
     """Name of a lock without its suffix: ``amd64``, or ``amd64-arm64`` for a tool of amd64 hosts for arm64."""
     return f"{architecture}-{target}" if target else str(architecture)
-
-
-def _for_architecture(wanted: tuple[str, ...], architecture: Architecture) -> Iterator[str]:
-    """Package names with ``{arch}`` filled in, without those restricted to others: ``name [amd64 arm64]``."""
-    for text in wanted:
-        found = _RESTRICTED.fullmatch(text)
-        assert found is not None  # the model's pattern is stricter
-        if found["only"] is None or architecture in found["only"].split():
-            yield found["name"].replace("{arch}", architecture)
 
 
 def _digest(contents: Mapping[str, bytes]) -> str:

@@ -128,9 +128,9 @@ class Tools:
         assert host is not None
         root = self._tool("cc", host, target)
         gnu = GNU[target]
-        version = max(path.name for path in (root / f"usr/libexec/gcc/{gnu}").iterdir())
+        cc1 = next((root / "usr/libexec").glob(f"gcc*/{gnu}/*/cc1"))
         places = {
-            "cc1": f"usr/libexec/gcc/{gnu}/{version}/cc1",
+            "cc1": str(cc1.relative_to(root)),
             "as": f"usr/bin/{gnu}-as",
             "ld": f"usr/bin/{gnu}-ld",
         }
@@ -149,7 +149,7 @@ class Tools:
         return f"cc:{Recipe.load(catalog.directory('cc')).base_hash}"
 
     def _has(self, name: str, host: Architecture | None) -> bool:
-        return host is not None and host in Recipe.load(catalog.directory(name)).document.arches
+        return host is not None and host in Recipe.load(catalog.directory(name)).architectures
 
     def _tool(self, name: str, host: Architecture, target: Architecture) -> Path:
         """The unpacked tool, made on first use."""
