@@ -8,6 +8,7 @@ is whole: its existence is the mark that it is done.
 from __future__ import annotations
 
 import fcntl
+import io
 import os
 import platform
 import shutil
@@ -16,6 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import BinaryIO
 
 from moby import log
 from moby.artifact import Architecture
@@ -43,6 +45,24 @@ _MACHINES = {
     "riscv64": Architecture.RISCV64,
 }
 _QEMU = {Architecture.AMD64: "x86_64", Architecture.ARM64: "aarch64", Architecture.RISCV64: "riscv64"}
+# Code and variables below usr/share, newest layout first; Secure Boot with the usual vendor's keys enrolled.
+_FIRMWARE = {
+    Architecture.AMD64: (("OVMF/OVMF_CODE_4M.fd", "OVMF/OVMF_VARS_4M.fd"), ("OVMF/OVMF_CODE.fd", "OVMF/OVMF_VARS.fd")),
+    Architecture.ARM64: (
+        ("AAVMF/AAVMF_CODE.no-secboot.fd", "AAVMF/AAVMF_VARS.fd"),
+        ("AAVMF/AAVMF_CODE.fd", "AAVMF/AAVMF_VARS.fd"),
+    ),
+    Architecture.RISCV64: (("qemu-efi-riscv64/RISCV_VIRT_CODE.fd", "qemu-efi-riscv64/RISCV_VIRT_VARS.fd"),),
+}
+_SECURE = {
+    Architecture.AMD64: (
+        ("OVMF/OVMF_CODE_4M.ms.fd", "OVMF/OVMF_VARS_4M.ms.fd"),
+        ("OVMF/OVMF_CODE.ms.fd", "OVMF/OVMF_VARS.ms.fd"),
+    ),
+    Architecture.ARM64: (("AAVMF/AAVMF_CODE.ms.fd", "AAVMF/AAVMF_VARS.ms.fd"),),
+    Architecture.RISCV64: (),
+}
+_WRAPPERS = "wrappers"
 _CHUNK_BYTES = 1 << 20
 
 
@@ -101,7 +121,7 @@ class Tools:
         options = [word for each in data for word in ("-L", f"$root/{each}")]
         _wrap(root, host, system, f"usr/bin/{system}", options, {"QEMU_MODULE_DIR": f"$root/{modules}"})
         _wrap(root, host, "qemu-img", "usr/bin/qemu-img", (), {"QEMU_MODULE_DIR": f"$root/{modules}"})
-        return Toolset(programs={name: root / "bin" / name for name in names}, root=root)
+        return Toolset(programs={name: root / _WRAPPERS / name for name in names}, root=root)
 
     def firmware(self, architecture: Architecture, *, packaged: bool = False) -> Firmware:
         """UEFI for guests of ``architecture``: the host's (Debian's paths), else unpacked.
@@ -198,11 +218,20 @@ def _write(root: Path, entry: Entry) -> None:
         os.link(root / entry.target, path)
     elif entry.kind is Kind.FILE:
         with path.open("wb") as file:
-            if isinstance(entry.data, bytes):
-                file.write(entry.data)
-            else:
-                shutil.copyfileobj(entry.data, file, _CHUNK_BYTES)
+            _write_sparse(io.BytesIO(entry.data) if isinstance(entry.data, bytes) else entry.data, file)
         path.chmod(0o755 if entry.mode & 0o111 else 0o644)
+
+
+def _write_sparse(source: BinaryIO, file: BinaryIO) -> None:
+    """Copy, leaving holes for zeros: firmware images are mostly empty."""
+    size = 0
+    while chunk := source.read(_CHUNK_BYTES):
+        if chunk.count(0) == len(chunk):
+            file.seek(len(chunk), io.SEEK_CUR)
+        else:
+            file.write(chunk)
+        size += len(chunk)
+    file.truncate(size)
 
 
 def _wrap(
@@ -213,7 +242,7 @@ def _wrap(
     options: tuple[str, ...] | list[str] = (),
     environment: Mapping[str, str] | None = None,
 ) -> Path:
-    """``root/bin/NAME``: starts ``program`` with the tool's own linker and libraries; it may be moved with its root."""
+    """``root/wrappers/NAME``: starts ``program`` with the tool's own linker and libraries; it may be moved with its root."""
     libraries = ":".join(f"$root/{each}" for each in (f"usr/lib/{TRIPLETS[host]}", "usr/lib"))
     words = [
         f"$root/{_LOADERS[host]}",
@@ -231,11 +260,9 @@ def _wrap(
         *(f'export {key}="{value}"' for key, value in (environment or {}).items()),
         "exec " + " ".join(f'"{word}"' for word in words),
     ]
-    path = root / "bin" / name
+    path = root / _WRAPPERS / name
     text = "\n".join(lines) + "\n"
     if not path.is_file() or path.read_text() != text:
-        if path.parent.is_symlink():
-            path.parent.unlink()
         path.parent.mkdir(exist_ok=True)
         beside = path.with_name(f".{name}.{os.getpid()}")
         beside.write_text(text)
@@ -252,36 +279,15 @@ def _host(what: str) -> Architecture:
 
 
 def _firmware(root: Path, architecture: Architecture) -> Firmware | None:
-    """Firmware at the paths of Debian's packages below ``root``."""
+    """Firmware at the paths of Debian's packages below ``root``; None when it is not there."""
     share = root / "usr/share"
-    if architecture is Architecture.AMD64:
-        names = (
-            "OVMF/OVMF_CODE_4M.fd",
-            "OVMF/OVMF_VARS_4M.fd",
-            "OVMF/OVMF_CODE_4M.secboot.fd",
-            "OVMF/OVMF_VARS_4M.ms.fd",
-        )
-    elif architecture is Architecture.ARM64:
-        names = (
-            "AAVMF/AAVMF_CODE.no-secboot.fd",
-            "AAVMF/AAVMF_VARS.fd",
-            "AAVMF/AAVMF_CODE.ms.fd",
-            "AAVMF/AAVMF_VARS.ms.fd",
-        )
-    else:
-        names = ("qemu-efi-riscv64/RISCV_VIRT_CODE.fd", "qemu-efi-riscv64/RISCV_VIRT_VARS.fd", "", "")
-    code, variables, secure_code, secure_variables = (share / name if name else None for name in names)
-    if code is None or variables is None or not (code.is_file() and variables.is_file()):
+    plain = next((pair for pair in _FIRMWARE[architecture] if all((share / each).is_file() for each in pair)), None)
+    secure = next((pair for pair in _SECURE[architecture] if all((share / each).is_file() for each in pair)), None)
+    if plain is None:
         return None
-    both = (
-        secure_code is not None
-        and secure_code.is_file()
-        and secure_variables is not None
-        and secure_variables.is_file()
-    )
     return Firmware(
-        code=code,
-        variables=variables,
-        secure_code=secure_code if both else None,
-        secure_variables=secure_variables if both else None,
+        code=share / plain[0],
+        variables=share / plain[1],
+        secure_code=share / secure[0] if secure else None,
+        secure_variables=share / secure[1] if secure else None,
     )
