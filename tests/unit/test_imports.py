@@ -15,7 +15,7 @@ LAYERS = (
     ("formats", "artifact"),
     ("oci", "config"),
     ("components",),
-    ("runtime", "plan"),
+    ("effective", "ocispec", "runtime", "metadata", "yamltext", "plan"),
     ("rootfs",),
     ("outputs",),
     ("machines", "clouds", "evidence", "testing"),

@@ -180,7 +180,7 @@ class Resources(Spec):
 class Interface(Spec):
     """A network interface put into the container's network namespace."""
 
-    name: str = Field("", description="Its name; without add, an existing interface to move.")
+    name: str = Field(description="Its name; without add, an existing interface to move.")
     add: str = Field("", description="Kind of interface to make, such as veth or dummy.")
     peer: str = Field("", description="Name of the other end of a veth pair.")
     create_in_root: bool = Field(False, description="Make it on the machine and move it.")
