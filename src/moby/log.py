@@ -10,10 +10,14 @@ import contextlib
 import enum
 import json
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextvars import ContextVar
-from typing import Protocol, TextIO
+from typing import TYPE_CHECKING, Protocol, TextIO
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
 
 
 class Level(enum.IntEnum):
@@ -78,11 +82,13 @@ class Console:
         self._level = level
         self._stream = stream if stream is not None else sys.stderr
         self._depth = 0
+        self._lock = threading.Lock()
+        self._progress: Progress | None = None
 
     def message(self, level: Level, text: str) -> None:
         """Print ``text`` when ``level`` is wanted."""
         if level <= self._level:
-            print("  " * self._depth + text, file=self._stream, flush=True)
+            _line(self._stream, "  " * self._depth + text)
 
     @contextlib.contextmanager
     def step(self, text: str) -> Iterator[None]:
@@ -106,18 +112,37 @@ class Console:
             self.message(Level.INFO, f"{text} ({total / 1e6:.1f} MB)")
             yield _NoBar()
             return
+        with self._lock:
+            progress = self._shown()
+            task = progress.add_task("  " * self._depth + text, total=total)
+
+        class _RichBar:
+            def advance(self, count: int) -> None:
+                progress.advance(task, count)
+
+        try:
+            yield _RichBar()
+        finally:
+            self._remove(task)
+
+    def _shown(self) -> Progress:
+        """The one live display of this terminal: parallel transfers are its lines."""
         from rich.console import Console as RichConsole  # slow to import, only needed here
         from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
-        columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-        with Progress(*columns, console=RichConsole(file=self._stream), transient=True) as progress:
-            task = progress.add_task("  " * self._depth + text, total=total)
+        if self._progress is None:
+            columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+            self._progress = Progress(*columns, console=RichConsole(file=self._stream), transient=True)
+            self._progress.start()
+        return self._progress
 
-            class _RichBar:
-                def advance(self, count: int) -> None:
-                    progress.advance(task, count)
-
-            yield _RichBar()
+    def _remove(self, task: TaskID) -> None:
+        with self._lock:
+            assert self._progress is not None, "a bar is open"
+            self._progress.remove_task(task)
+            if not self._progress.task_ids:
+                self._progress.stop()
+                self._progress = None
 
 
 class JsonLines:
@@ -127,7 +152,7 @@ class JsonLines:
         self._stream = stream if stream is not None else sys.stderr
 
     def _event(self, **fields: object) -> None:
-        print(json.dumps(fields), file=self._stream, flush=True)
+        _line(self._stream, json.dumps(fields))
 
     def message(self, level: Level, text: str) -> None:
         """One ``message`` event."""
@@ -147,6 +172,12 @@ class JsonLines:
         self._event(event="begin", transfer=text, bytes=total)
         yield _NoBar()
         self._event(event="end", transfer=text, bytes=total)
+
+
+def _line(stream: TextIO, text: str) -> None:
+    """One write for the line and its end, since threads share the stream."""
+    stream.write(f"{text}\n")
+    stream.flush()
 
 
 _SILENT = Silent()
