@@ -1,0 +1,202 @@
+"""A registry in this process, for what Debian's cannot be made to do: cut, lie, stall, redirect, refuse, ask to wait.
+
+with FakeRegistry() as registry:
+    registry.put("x", "1", image([{"a": "b"}]))
+    registry.rules.append(once(lambda request: "/blobs/" in request.path, Answer(status=500)))
+"""
+
+from __future__ import annotations
+
+import ssl
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from email.message import Message
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Self
+from urllib.parse import parse_qs, urlsplit
+
+from tests.support.images import MadeImage, index
+
+from moby.oci.digest import Digest
+from moby.oci.manifest import OCI_INDEX, OCI_MANIFEST
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What a client asked. ``query`` holds the last value of each parameter."""
+
+    method: str
+    path: str
+    query: Mapping[str, str]
+    headers: Message
+
+    @property
+    def authorization(self) -> str:
+        return self.headers.get("Authorization", "")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What goes back. ``length`` is announced instead of the real one; after ``cut`` bytes the connection ends."""
+
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    length: int | None = None
+    cut: int | None = None
+
+
+# Looks at a request and answers in the registry's place, or gives None.
+Rule = Callable[[Request], Answer | None]
+
+
+def times(count: int, which: Callable[[Request], bool], answer: Answer) -> Rule:
+    """``answer`` for the first ``count`` requests that ``which`` chooses."""
+    left = [count]
+    lock = threading.Lock()
+
+    def rule(request: Request) -> Answer | None:
+        with lock:
+            if not which(request) or left[0] == 0:
+                return None
+            left[0] -= 1
+        return answer
+
+    return rule
+
+
+def once(which: Callable[[Request], bool], answer: Answer) -> Rule:
+    return times(1, which, answer)
+
+
+def always(which: Callable[[Request], bool], answer: Answer) -> Rule:
+    return lambda request: answer if which(request) else None
+
+
+def blobs(request: Request) -> bool:
+    return "/blobs/" in request.path
+
+
+def manifests(request: Request) -> bool:
+    return "/manifests/" in request.path
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A client that goes away is no news."""
+
+
+class FakeRegistry:
+    """Serves ``blobs`` and ``manifests`` (by repository and by tag or digest) until the block ends.
+
+    ``rules`` are asked first, in order. With a ``token`` every request needs it, and anybody gets it from ``/token``;
+    changing it makes the old one invalid. ``requests`` is what was asked so far.
+    """
+
+    def __init__(self, *, token: bool = False, ranges: bool = True, tls: ssl.SSLContext | None = None) -> None:
+        self.blobs: dict[str, bytes] = {}
+        self.manifests: dict[tuple[str, str], tuple[str, bytes]] = {}
+        self.rules: list[Rule] = []
+        self.requests: list[Request] = []
+        self.token = "first-token" if token else ""
+        self._ranges = ranges
+        self._server = _Server(("127.0.0.1", 0), self._handler())
+        if tls is not None:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
+        self._scheme = "https" if tls else "http"
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02})
+
+    @property
+    def host(self) -> str:
+        """``127.0.0.1:PORT``, as references spell it."""
+        return f"127.0.0.1:{self._server.server_port}"
+
+    @property
+    def url(self) -> str:
+        return f"{self._scheme}://{self.host}"
+
+    def put(self, repository: str, tag: str, made: MadeImage | Sequence[MadeImage]) -> Digest:
+        """Publish an image, or an index of several; gives the digest that the tag means."""
+        images = (made,) if isinstance(made, MadeImage) else tuple(made)
+        for each in images:
+            self.blobs |= {str(digest): data for digest, data in each.blobs.items()}
+            self.put_manifest(repository, tag, OCI_MANIFEST, each.manifest)
+        if isinstance(made, MadeImage):
+            return made.descriptor.digest
+        return self.put_manifest(repository, tag, OCI_INDEX, index(images)[0])
+
+    def put_manifest(self, repository: str, tag: str, media_type: str, data: bytes) -> Digest:
+        digest = Digest.of(data)
+        for name in (tag, str(digest)):
+            self.manifests[repository, name] = (media_type, data)
+        return digest
+
+    def asked(self, part: str) -> list[Request]:
+        """The requests whose path has ``part``."""
+        return [request for request in self.requests if part in request.path]
+
+    def answer(self, request: Request) -> Answer:
+        """What the registry says to a request that no rule took."""
+        if request.path == "/token":
+            body = b'{"token": "%s", "expires_in": 300}' % self.token.encode()
+            return Answer(headers={"Content-Type": "application/json"}, body=body)
+        if self.token and request.authorization != f"Bearer {self.token}":
+            offer = f'Bearer realm="{self.url}/token",service="fake",scope="repository:x:pull"'
+            return Answer(status=401, headers={"WWW-Authenticate": offer})
+        repository, _, rest = request.path.removeprefix("/v2/").rpartition("/manifests/")
+        if (repository, rest) in self.manifests:
+            media_type, data = self.manifests[repository, rest]
+            return Answer(
+                headers={"Content-Type": media_type, "Docker-Content-Digest": str(Digest.of(data))}, body=data
+            )
+        data = self.blobs.get(request.path.rpartition("/blobs/")[2], b"")
+        if not data:
+            return Answer(status=404, body=b'{"errors": [{"code": "NAME_UNKNOWN", "message": "no such thing"}]}')
+        return self._part(data, request.headers.get("Range", ""))
+
+    def _part(self, data: bytes, wanted: str) -> Answer:
+        if not wanted or not self._ranges:
+            return Answer(body=data)
+        start = int(wanted.removeprefix("bytes=").rstrip("-"))
+        shown = f"bytes {start}-{len(data) - 1}/{len(data)}"
+        return Answer(status=206, headers={"Content-Range": shown}, body=data[start:])
+
+    def _handler(self) -> type[BaseHTTPRequestHandler]:
+        registry = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self) -> None:
+                parts = urlsplit(self.path)
+                query = {key: values[-1] for key, values in parse_qs(parts.query).items()}
+                request = Request(method="GET", path=parts.path, query=query, headers=self.headers)
+                registry.requests.append(request)
+                answers = (rule(request) for rule in registry.rules)
+                self._send(next((each for each in answers if each is not None), None) or registry.answer(request))
+
+            def _send(self, answer: Answer) -> None:
+                self.send_response(answer.status)
+                for name, value in answer.headers.items():
+                    self.send_header(name, value)
+                self.send_header("Content-Length", str(len(answer.body) if answer.length is None else answer.length))
+                self.end_headers()
+                self.wfile.write(answer.body[: answer.cut])
+                self.close_connection = answer.cut is not None or answer.length is not None
+
+            def log_message(self, format: str, *args: object) -> None:
+                """Quiet."""
+
+        return Handler
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
