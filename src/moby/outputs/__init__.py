@@ -1,0 +1,70 @@
+"""Entries → Artifact: the table of formats, and writing the files of one build.
+
+A format is a file in this package and a line in ``FORMATS``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import BinaryIO
+
+from moby.artifact import Artifact
+from moby.oci.store import Store
+from moby.outputs import job, writing
+from moby.outputs.format import Format
+from moby.outputs.job import Job, default_name
+from moby.outputs.kernel_initrd import KERNEL_INITRD
+from moby.outputs.tar import TAR
+from moby.plan import Plan
+
+__all__ = ["FORMATS", "Format", "Job", "check", "default_name", "write"]
+
+FORMATS: Mapping[str, Format] = MappingProxyType(
+    {
+        format.name: format
+        for format in (
+            KERNEL_INITRD,
+            TAR,
+        )
+    }
+)
+
+
+def check(
+    *,
+    formats: Sequence[str],
+    name: str = "",
+    directory: Path = Path(),
+    output: str | Path | None = None,
+    architecture: str,
+) -> Job:
+    """What would be written, for refusing it before anything is read or built. Raises ``ConfigError``.
+
+    ``name`` and ``directory`` are empty when they were not given; without ``output`` a name is needed.
+    """
+    return job.choose(
+        FORMATS, formats=formats, name=name, directory=directory, output=output, architecture=architecture
+    )
+
+
+def write(
+    plan: Plan,
+    store: Store,
+    *,
+    formats: Sequence[str],
+    name: str = "",
+    directory: Path = Path(),
+    output: str | Path | None = None,
+    stdout: BinaryIO | None = None,
+    decompress_kernel: bool = False,
+) -> tuple[Artifact, ...]:
+    """Make all formats of ``plan`` and describe them, in the order asked for.
+
+    Files are written beside their places and renamed when all are done: a failed build leaves what was there. With
+    ``output`` ``-`` the bytes go to ``stdout``. Raises what ``check`` and the root file system raise, and
+    ``PlatformError`` when a file cannot be written.
+    """
+    wanted = check(formats=formats, name=name, directory=directory, output=output, architecture=plan.architecture)
+    return writing.write(wanted, plan, store, stdout=stdout, decompress_kernel=decompress_kernel)

@@ -1,0 +1,73 @@
+"""What a format is: a row of the table in ``outputs/__init__.py``, and what its writer is given."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from moby.artifact import Architecture, Firmware
+from moby.outputs.source import Source
+
+_BUFFER_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class File:
+    """One file of a format: ``suffix`` follows the build's name, ``role`` is what it is called in an ``Artifact``."""
+
+    role: str
+    suffix: str
+
+
+class Targets:
+    """Where a writer puts its files, by role: beside their final places until the whole build is done."""
+
+    def __init__(self, folder: Path, *, stdout: BinaryIO | None = None) -> None:
+        self._folder = folder
+        self._stdout = stdout
+
+    def path(self, role: str) -> Path:
+        """The path to write ``role`` to, in a directory of this format's own."""
+        return self._folder / role
+
+    @contextlib.contextmanager
+    def open(self, role: str) -> Iterator[BinaryIO]:
+        """A stream for the file ``role``; for streamable formats it may be stdout and cannot seek then."""
+        if self._stdout is not None:
+            yield self._stdout
+            self._stdout.flush()
+            return
+        with self.path(role).open("wb", buffering=_BUFFER_BYTES) as stream:
+            yield stream
+
+    def take(self, role: str, path: Path) -> None:
+        """Make ``path``, which stays as it is, the file ``role``, without a copy where the file system can."""
+        try:
+            os.link(path, self.path(role))
+        except OSError:
+            shutil.copyfile(path, self.path(role))
+
+
+Writer = Callable[[Source, Targets], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Format:
+    """One output format.
+
+    ``write`` makes the files it has something for: a role whose file it does not make has no file. ``streamable``
+    formats have one file and write it front to back. ``architectures`` is None where all will do.
+    """
+
+    name: str
+    description: str
+    files: tuple[File, ...]
+    write: Writer
+    streamable: bool = False
+    architectures: frozenset[Architecture] | None = None
+    firmware: Firmware = Firmware.NONE

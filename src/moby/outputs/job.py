@@ -1,0 +1,108 @@
+"""Which formats go to which files: everything that can be refused is refused before anything is built."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from moby.errors import ConfigError
+from moby.outputs.format import Format
+
+DEFAULT = "kernel+initrd"
+STREAM_DEFAULT = "tar"
+STDOUT = Path("-")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """Formats to make. ``output`` is the file of a single streamable one, ``Path("-")`` is stdout."""
+
+    formats: tuple[Format, ...]
+    name: str
+    directory: Path
+    output: Path | None = None
+
+    def files(self, format: Format) -> Iterator[tuple[str, Path]]:
+        """The role and final path of each file that ``format`` may write."""
+        for each in format.files:
+            yield each.role, self.output or self.directory / f"{self.name}{each.suffix}"
+
+
+def default_name(source: str) -> str:
+    """The base name of the outputs of a build whose last YAML is ``source``: without directories and extension."""
+    return "moby" if source == "-" else Path(source.rstrip("/")).stem
+
+
+def choose(
+    table: Mapping[str, Format],
+    *,
+    formats: Sequence[str],
+    name: str,
+    directory: Path,
+    output: str | Path | None,
+    architecture: str,
+) -> Job:
+    """The job that these options ask for. Raises ``ConfigError`` when they contradict each other, as the original does.
+
+    No formats means ``tar`` with ``output``, else ``kernel+initrd``. An empty name and directory were not given.
+    """
+    target = Path(output) if output else None
+    names = tuple(dict.fromkeys(formats)) or (STREAM_DEFAULT if target else DEFAULT,)
+    for each in names:
+        if len(names) > 1 and each in table and table[each].streamable:
+            raise ConfigError(f"format type {each} must be the only format specified", where="--format")
+    chosen = tuple(_look_up(table, each) for each in names)
+    if target is not None:
+        _check_output(chosen, name, directory)
+    for format in chosen:
+        if format.architectures is not None and architecture not in format.architectures:
+            fix = "it can be made for " + ", ".join(sorted(format.architectures))
+            raise ConfigError(f"format {format.name} cannot be made for {architecture}", where="--format", fix=fix)
+    job = Job(formats=chosen, name=name, directory=directory, output=target)
+    _check_places(job)
+    return job
+
+
+def _look_up(table: Mapping[str, Format], name: str) -> Format:
+    if name in table:
+        return table[name]
+    near = difflib.get_close_matches(name, table, n=1)
+    fix = f"did you mean {near[0]}?" if near else "one of " + ", ".join(sorted(table))
+    raise ConfigError(f"error parsing formats: unknown format type {name}", where="--format", fix=fix)
+
+
+def _check_output(chosen: Sequence[Format], name: str, directory: Path) -> None:
+    """``-o`` stands alone and needs a format that is one stream."""
+    if len(chosen) > 1:
+        what = "the -output option can only be specified when generating a single output format"
+        raise ConfigError(what, where="-o")
+    if name:
+        raise ConfigError("the -output option cannot be specified with -name", where="-o")
+    if directory != Path():
+        raise ConfigError("the -output option cannot be specified with -dir", where="-o")
+    if not chosen[0].streamable:
+        what = f"the -output option cannot be specified for build type {chosen[0].name} as it cannot be streamed"
+        raise ConfigError(what, where="-o", fix="use --name and --dir")
+
+
+def _check_places(job: Job) -> None:
+    """Every file has its own path, in a directory that exists."""
+    if job.output == STDOUT:
+        return
+    if job.output is None and not job.name.strip("./"):
+        raise ConfigError(f"{job.name!r} cannot be the name of an output", where="--name")
+    makers: dict[Path, str] = {}
+    for format in job.formats:
+        for _, path in job.files(format):
+            if path in makers:
+                both = f"formats {makers[path]} and {format.name} both write {path}"
+                raise ConfigError(both, where="--format", fix="build them one at a time with another --name")
+            makers[path] = format.name
+    for path in makers:
+        if not path.parent.is_dir():
+            fix = f"mkdir -p {path.parent}"
+            raise ConfigError(f"there is no directory {path.parent}", where=str(path), fix=fix)
+        if path.is_dir():
+            raise ConfigError("the output is a directory", where=str(path))

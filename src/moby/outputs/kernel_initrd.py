@@ -1,0 +1,42 @@
+"""``kernel+initrd``: what a virtual machine monitor or a boot loader takes directly."""
+
+from __future__ import annotations
+
+import shutil
+
+from moby.artifact import Firmware
+from moby.outputs.format import File, Format, Targets
+from moby.outputs.source import Boot, Source
+
+
+def _write(source: Source, targets: Targets) -> None:
+    boot = source.boot
+    if boot.kernel is not None:
+        targets.take("kernel", boot.kernel)
+        targets.path("cmdline").write_text(boot.booted_cmdline)
+    if boot.ucode is None:
+        targets.take("initrd", boot.initrd)
+    else:
+        _join(boot, targets)
+
+
+def _join(boot: Boot, targets: Targets) -> None:
+    """The microcode first and uncompressed, where the kernel looks for it before it unpacks anything."""
+    assert boot.ucode is not None
+    with targets.open("initrd") as out, boot.ucode.open("rb") as ucode, boot.initrd.open("rb") as initrd:
+        shutil.copyfileobj(ucode, out, 1 << 20)
+        out.write(bytes(-out.tell() % 4))
+        shutil.copyfileobj(initrd, out, 1 << 20)
+
+
+KERNEL_INITRD = Format(
+    name="kernel+initrd",
+    description="kernel, initrd and command line as three files (the default)",
+    files=(
+        File(role="kernel", suffix="-kernel"),
+        File(role="initrd", suffix="-initrd.img"),
+        File(role="cmdline", suffix="-cmdline"),
+    ),
+    write=_write,
+    firmware=Firmware.DIRECT,
+)

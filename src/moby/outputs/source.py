@@ -1,0 +1,122 @@
+"""What all formats of one build are made from: the root's entries, and the parts that are booted."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from moby.artifact import Architecture
+from moby.formats import cpio
+from moby.formats.compress import Codec, compressor
+from moby.formats.entry import Entry, Kind
+from moby.formats.stream import copy
+from moby.oci.store import Store
+from moby.plan import Plan
+from moby.rootfs import build
+from moby.rootfs.kernel import CMDLINE, KERNEL, UCODE
+
+INITRD_LABEL = "org.mobyproject.moby.initrd"
+PAGE_BYTES = 4096
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Boot:
+    """The parts that are booted, as files that must not be changed.
+
+    ``kernel`` is None where the build has none; ``initrd`` is one compressed cpio archive of everything but ``boot/``,
+    without ``ucode``, which is an uncompressed one. ``cmdline`` is the YAML's; ``root_bytes`` is the unpacked size.
+    """
+
+    kernel: Path | None
+    initrd: Path
+    ucode: Path | None
+    cmdline: str
+    root_bytes: int
+
+    @property
+    def booted_cmdline(self) -> str:
+        """The command line for a root in RAM.
+
+        Linux makes such a root a tmpfs of at most half the memory, in which a large one does not fit, unless it is
+        told to take a ramfs. What the YAML says about it wins.
+        """
+        if any(word.startswith("rootfstype=") for word in self.cmdline.split()):
+            return self.cmdline
+        return f"{self.cmdline} rootfstype=ramfs".lstrip()
+
+
+class Source:
+    """One build: ``entries`` may be called once per format; what formats share is made once, in ``folder``."""
+
+    def __init__(self, plan: Plan, store: Store, folder: Path, *, decompress_kernel: bool = False) -> None:
+        self.plan = plan
+        self.architecture = Architecture(plan.architecture)
+        self.root_bytes = 0
+        self._store = store
+        self._folder = folder
+        self._decompress_kernel = decompress_kernel
+
+    def entries(self) -> Iterator[Entry]:
+        """The whole root file system, ``boot/`` first. At its end ``root_bytes`` is what it takes in RAM."""
+        total = 0
+        for entry in build.entries(self.plan, self._store, decompress_kernel=self._decompress_kernel):
+            if entry.kind is Kind.FILE and not entry.path.startswith("boot/"):
+                total += entry.size + -entry.size % PAGE_BYTES
+            yield entry
+        self.root_bytes = total
+
+    @functools.cached_property
+    def boot(self) -> Boot:
+        """The parts that are booted, made at the first use."""
+        split = _Split(self._folder)
+        initrd = self._folder / "initrd"
+        with initrd.open("wb") as out, compressor(self._codec, out) as packed:
+            cpio.write(split.rest(self.entries()), packed)
+        return Boot(
+            kernel=split.path(KERNEL),
+            initrd=initrd,
+            ucode=split.path(UCODE),
+            cmdline=split.text(CMDLINE),
+            root_bytes=self.root_bytes,
+        )
+
+    @property
+    def _codec(self) -> Codec:
+        """Zstd where the kernel image says that its kernel takes it, else gzip, which every kernel does."""
+        labels = (self.plan.kernel.image.config.labels if self.plan.kernel else None) or {}
+        taken = [codec.strip() for codec in labels.get(INITRD_LABEL, "").split(",")]
+        return Codec.ZSTD if Codec.ZSTD in taken else Codec.GZIP
+
+
+class _Split:
+    """Takes the files of ``boot/`` out of a stream; what else is there belongs to no initrd."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def rest(self, entries: Iterator[Entry]) -> Iterator[Entry]:
+        """Everything outside of ``boot/``; its kernel, command line and microcode go to files, the later one wins."""
+        for entry in entries:
+            if not entry.path.startswith("boot/"):
+                yield entry
+            elif entry.path in (KERNEL, CMDLINE, UCODE) and entry.kind is Kind.FILE:
+                self._keep(entry)
+
+    def path(self, name: str) -> Path | None:
+        """The file that ``name`` went to, unless there was none or it was empty."""
+        path = self._folder / Path(name).name
+        return path if path.exists() and path.stat().st_size else None
+
+    def text(self, name: str) -> str:
+        """What ``name`` said."""
+        path = self.path(name)
+        return path.read_text() if path else ""
+
+    def _keep(self, entry: Entry) -> None:
+        with (self._folder / Path(entry.path).name).open("wb") as out:
+            if isinstance(entry.data, bytes):
+                out.write(entry.data)
+            else:
+                copy(entry.data, out, entry.size, where=entry.path)

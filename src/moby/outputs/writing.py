@@ -1,0 +1,121 @@
+"""Writing the files of one build so that nobody ever sees half of them."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from moby import log
+from moby.artifact import Artifact
+from moby.errors import PlatformError
+from moby.oci.store import Store
+from moby.outputs.format import Format, Targets
+from moby.outputs.job import STDOUT, Job
+from moby.outputs.source import Source
+from moby.plan import Plan
+
+Placed = list[tuple[str, Path]]
+
+
+def write(
+    job: Job, plan: Plan, store: Store, *, stdout: BinaryIO | None, decompress_kernel: bool
+) -> tuple[Artifact, ...]:
+    """Make the job's formats, then put all files in their places."""
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(_explained(job))
+        if job.output is not None and _is_stream(job.output):
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="moby-")))
+            source = Source(plan, store, folder, decompress_kernel=decompress_kernel)
+            return (_stream(job, source, folder, stdout or sys.stdout.buffer),)
+        place = (job.output or job.directory / job.name).parent
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=".moby-", dir=place)))
+        source = Source(plan, store, _made(folder / "parts"), decompress_kernel=decompress_kernel)
+        made = [_make(format, source, _made(folder / str(number))) for number, format in enumerate(job.formats)]
+        return tuple(_finish(job, format, roles, source) for format, roles in zip(job.formats, made, strict=True))
+
+
+def _make(format: Format, source: Source, folder: Path) -> Placed:
+    """Run one writer; its files by role, still in ``folder``."""
+    with log.step(f"Writing {format.name}"):
+        format.write(source, Targets(folder))
+    return [(file.role, folder / file.role) for file in format.files if (folder / file.role).exists()]
+
+
+def _finish(job: Job, format: Format, made: Placed, source: Source) -> Artifact:
+    """Rename one format's files to their final names."""
+    final = dict(job.files(format))
+    size = 0
+    for role, path in made:
+        status = path.stat()
+        path.chmod(status.st_mode & 0o644)
+        path.replace(final[role])
+        size += status.st_size
+    return _artifact(job, format, source, tuple((role, final[role]) for role, _ in made), size)
+
+
+def _stream(job: Job, source: Source, folder: Path, stdout: BinaryIO) -> Artifact:
+    """Write the one format front to back to stdout or to a device or pipe."""
+    format = job.formats[0]
+    assert job.output is not None
+    with contextlib.ExitStack() as stack:
+        out = stdout if job.output == STDOUT else stack.enter_context(job.output.open("wb"))
+        counted = _Counted(out)
+        with log.step(f"Writing {format.name}"):
+            format.write(source, Targets(folder, stdout=cast(BinaryIO, counted)))
+    files = () if job.output == STDOUT else ((format.files[0].role, job.output),)
+    return _artifact(job, format, source, files, counted.count)
+
+
+class _Counted:
+    """A stream that knows how many bytes went through it."""
+
+    def __init__(self, out: BinaryIO) -> None:
+        self._out = out
+        self.count = 0
+        self.flush = out.flush
+
+    def write(self, data: bytes) -> int:
+        self.count += len(data)
+        return self._out.write(data)
+
+
+def _artifact(
+    job: Job, format: Format, source: Source, files: tuple[tuple[str, Path], ...], size_bytes: int
+) -> Artifact:
+    return Artifact(
+        name=job.name or (job.output or Path()).stem,
+        format=format.name,
+        architecture=source.architecture,
+        firmware=format.firmware,
+        files=files,
+        size_bytes=size_bytes,
+        root_bytes=source.root_bytes,
+    )
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir()
+    return folder
+
+
+def _is_stream(path: Path) -> bool:
+    """Whether there is nothing to rename: stdout, a pipe, a device."""
+    return path == STDOUT or (path.exists() and not path.is_file())
+
+
+@contextlib.contextmanager
+def _explained(job: Job) -> Iterator[None]:
+    """A full or forbidden disk is the user's to mend; a reader of stdout that went away is not an error of ours."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        place = error.filename or job.output or job.directory
+        fix = "free some space, or choose another --dir" if error.errno == errno.ENOSPC else ""
+        raise PlatformError(f"cannot write: {error.strerror or error}", where=str(place), fix=fix) from error

@@ -1,0 +1,1 @@
+"""Plan → stream of entries: what the machine's root file system holds."""
