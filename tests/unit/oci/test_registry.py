@@ -36,7 +36,7 @@ def fake() -> Iterator[FakeRegistry]:
         yield registry
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def client() -> Iterator[httpx.Client]:
     with http.client() as made:
         yield made

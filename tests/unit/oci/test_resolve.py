@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from tests.support.images import image
+from tests.support.registry import Answer, FakeRegistry, always, manifests
+
+from moby import http, log
+from moby.errors import RegistryError
+from moby.oci.manifest import Platform
+from moby.oci.reference import Reference
+from moby.oci.registry import Registry
+from moby.oci.resolve import ImageSource, PullPolicy
+from moby.oci.store import Store
+
+AMD64, ARM64 = Platform.parse("amd64"), Platform.parse("arm64")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "store")
+
+
+@pytest.fixture
+def fake() -> Iterator[FakeRegistry]:
+    with FakeRegistry() as registry:
+        yield registry
+
+
+@pytest.fixture
+def registry() -> Iterator[Registry]:
+    with http.client() as client:
+        yield Registry(lambda: client, sleep=lambda seconds: None)
+
+
+def unused() -> httpx.Client:
+    raise AssertionError("nothing should ask for the network")
+
+
+def test_what_is_stored_needs_no_network(store: Store) -> None:
+    saved = image([{"a": "1"}]).save(store, "docker.io/library/a:1")
+    assert ImageSource(store, Registry(unused)).resolve(Reference.parse("a:1"), AMD64) == saved
+
+
+def test_what_is_missing_is_pulled_once(store: Store, fake: FakeRegistry, registry: Registry) -> None:
+    digest = fake.put("x", "1", image([{"a": "1"}]))
+    reference = Reference.parse(f"{fake.host}/x:1")
+    source = ImageSource(store, registry)
+    assert source.resolve(reference, AMD64).digest == digest
+    fake.requests.clear()
+    assert source.resolve(reference, AMD64).digest == digest
+    assert fake.requests == []
+
+
+def test_pull_always_asks_again_but_not_for_digests(store: Store, fake: FakeRegistry, registry: Registry) -> None:
+    old = fake.put("x", "1", image([{"a": "1"}]))
+    source = ImageSource(store, registry, PullPolicy.ALWAYS)
+    source.resolve(Reference.parse(f"{fake.host}/x:1"), AMD64)
+    new = fake.put("x", "1", image([{"a": "2"}]))
+    assert source.resolve(Reference.parse(f"{fake.host}/x:1"), AMD64).digest == new
+    fake.requests.clear()
+    assert source.resolve(Reference.parse(f"{fake.host}/x@{old}"), AMD64).digest == old
+    assert fake.requests == []
+
+
+def test_another_platform_in_the_store_does_not_do(store: Store, fake: FakeRegistry, registry: Registry) -> None:
+    image([{"a": "1"}]).save(store, f"{fake.host}/x:1")
+    fake.put("x", "1", [image([{"a": each}], architecture=each) for each in ("amd64", "arm64")])
+    found = ImageSource(store, registry).resolve(Reference.parse(f"{fake.host}/x:1"), ARM64)
+    assert found.platform == ARM64
+
+
+def test_an_unknown_image_lists_every_place_in_order(store: Store, fake: FakeRegistry, registry: Registry) -> None:
+    with pytest.raises(RegistryError) as caught:
+        ImageSource(store, registry).resolve(Reference.parse(f"{fake.host}/x:1"), AMD64)
+    lines = str(caught.value).splitlines()
+    assert lines[0] == f"{fake.host}/x:1: image not found; looked in"
+    assert lines[1] == f"  1. store {store.root}: not there"
+    assert lines[2].startswith(f"  2. registry {fake.host}: {fake.url}/v2/x/manifests/1: not found (status 404, ")
+    assert "check the name and the tag" in lines[3]
+
+
+def test_the_store_s_other_platforms_are_mentioned(store: Store, fake: FakeRegistry, registry: Registry) -> None:
+    image([{"a": "1"}]).save(store, f"{fake.host}/x:1")
+    with pytest.raises(RegistryError, match=r"1. store .*: not there for linux/arm64"):
+        ImageSource(store, registry).resolve(Reference.parse(f"{fake.host}/x:1"), ARM64)
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_refusal_says_that_the_image_may_be_private(
+    store: Store, fake: FakeRegistry, registry: Registry, status: int
+) -> None:
+    fake.rules.append(always(manifests, Answer(status=status)))
+    with pytest.raises(RegistryError, match="does not exist, or not for us"):
+        ImageSource(store, registry).resolve(Reference.parse(f"{fake.host}/x:1"), AMD64)
+
+
+@pytest.mark.parametrize("policy", list(PullPolicy))
+def test_components_are_never_pulled(store: Store, policy: PullPolicy) -> None:
+    reference = Reference.parse("localhost/moby/nginx:0123")
+    with pytest.raises(RegistryError, match=r"these images are built here\n  .build it: moby pkg build"):
+        ImageSource(store, Registry(unused), policy).resolve(reference, AMD64)
+    image([{"a": "1"}]).save(store, str(reference))
+    assert ImageSource(store, Registry(unused), policy).resolve(reference, AMD64).platform == AMD64
+
+
+@pytest.mark.parametrize("source", ["none", "never"])
+def test_pulling_can_be_turned_off(store: Store, source: str) -> None:
+    registry = None if source == "none" else Registry(unused)
+    policy = PullPolicy.MISSING if source == "none" else PullPolicy.NEVER
+    with pytest.raises(RegistryError, match=r"2. registry docker.io: not asked, as pulling is turned off"):
+        ImageSource(store, registry, policy).resolve(Reference.parse("a:1"), AMD64)
+
+
+def test_an_image_for_another_machine_is_used_with_a_notice(
+    store: Store, fake: FakeRegistry, registry: Registry, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log.use(log.Console())
+    try:
+        fake.put("x", "1", image([{"a": "1"}], architecture="riscv64"))
+        ImageSource(store, registry).resolve(Reference.parse(f"{fake.host}/x:1"), AMD64)
+    finally:
+        log.use(log.Silent())
+    assert f"{fake.host}/x:1 is an image for linux/riscv64, used for linux/amd64" in capsys.readouterr().err
