@@ -6,12 +6,14 @@ status or signal, and the last lines it wrote to stderr.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import shutil
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -19,6 +21,13 @@ from moby import log
 from moby.errors import CommandError, PlatformError
 
 _TAIL_LINES = 6
+_PR_SET_PDEATHSIG = 1  # prctl(2)
+
+# A started program, for annotations outside this module.
+Running = subprocess.Popen[bytes]
+
+# Whether ``start(die_with_parent=True)`` is kept by the kernel; elsewhere use ``guard``.
+DIES_WITH_PARENT = sys.platform == "linux"
 
 
 def find(tool: str, *, fix: str = "") -> Path:
@@ -36,16 +45,26 @@ def run(
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
     timeout_s: float | None = 600,
+    die_with_parent: bool = False,
 ) -> bytes:
     """Run ``argv`` to its end and return its stdout.
 
-    ``env`` replaces the environment when given. Raises ``CommandError`` when the program is missing, fails, is killed
-    or runs longer than ``timeout_s``.
+    ``env`` replaces the environment when given; ``die_with_parent`` as for ``start``. Raises ``CommandError`` when the
+    program is missing, fails, is killed or runs longer than ``timeout_s``.
     """
     words = [os.fspath(word) for word in argv]
     log.debug(f"$ {shlex.join(words)}")
     try:
-        done = subprocess.run(words, input=stdin, capture_output=True, env=env, cwd=cwd, timeout=timeout_s, check=False)
+        done = subprocess.run(
+            words,
+            input=stdin,
+            capture_output=True,
+            env=env,
+            cwd=cwd,
+            timeout=timeout_s,
+            check=False,
+            preexec_fn=_bind_to_parent() if die_with_parent and DIES_WITH_PARENT else None,
+        )
     except FileNotFoundError as error:
         raise CommandError(f"cannot run {words[0]}: not found", status=127, fix=f"install {words[0]}") from error
     except PermissionError as error:
@@ -67,8 +86,13 @@ def start(
     cwd: Path | None = None,
     new_session: bool = False,
     pass_fds: Sequence[int] = (),
+    die_with_parent: bool = False,
 ) -> subprocess.Popen[bytes]:
-    """Start ``argv`` and return the running process; the caller waits for it. Raises ``CommandError`` if missing."""
+    """Start ``argv`` and return the running process; the caller waits for it.
+
+    With ``die_with_parent`` (Linux) the kernel kills it when the *thread* that called this ends, however it ends.
+    Raises ``CommandError`` when the program is missing or may not be run.
+    """
     words = [os.fspath(word) for word in argv]
     log.debug(f"$ {shlex.join(words)}")
     try:
@@ -81,9 +105,44 @@ def start(
             cwd=cwd,
             start_new_session=new_session,
             pass_fds=pass_fds,
+            preexec_fn=_bind_to_parent() if die_with_parent and DIES_WITH_PARENT else None,
         )
     except FileNotFoundError as error:
         raise CommandError(f"cannot run {words[0]}: not found", status=127, fix=f"install {words[0]}") from error
+    except PermissionError as error:
+        raise CommandError(f"cannot run {words[0]}: permission denied", status=126) from error
+
+
+def _bind_to_parent() -> Callable[[], None]:
+    """What the child does before it becomes the program; everything is looked up here, before the fork."""
+    import ctypes  # only machines need it
+
+    prctl = ctypes.CDLL(None).prctl
+    parent = os.getpid()
+
+    def bind() -> None:
+        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:  # the parent ended before the line above
+            os._exit(1)
+
+    return bind
+
+
+@contextlib.contextmanager
+def guard(process: subprocess.Popen[bytes]) -> Iterator[None]:
+    """While this block runs, ``process`` is killed if this tool ends without leaving it: for hosts without prctl.
+
+    A shell waits on a pipe whose other end only this process holds.
+    """
+    script = 'read -r _; kill -9 "$0"'
+    watcher = start(["sh", "-c", script, str(process.pid)], stdin=subprocess.PIPE, new_session=True)
+    try:
+        yield
+    finally:
+        watcher.kill()
+        watcher.wait()
+        if watcher.stdin is not None:
+            watcher.stdin.close()
 
 
 def failure(argv: Sequence[str], status: int, stderr: bytes = b"") -> CommandError:

@@ -1,0 +1,46 @@
+"""Local back ends: an ``Artifact`` or an image on disk becomes a running ``Machine``.
+
+    options.py     what can be asked (``RunOptions`` and the words of the flags)
+    resolve.py     what the image argument means (``Boot``)
+    toolset.py     QEMU's programs and firmware
+    probe.py       does the host's accelerator work (probe_kernel.py: the kernel that tells)
+    commandline.py QEMU's command line, a pure function
+    state.py       the state directory, and the machines that run
+    qemu.py        start                  child.py, qmp.py: its process and its monitor
+    machine.py     wait, stop, status     terminal.py: in the foreground
+
+A back end is a function in ``MACHINES``: another one is a file plus a line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Protocol
+
+from moby.artifact import Artifact
+from moby.context import Context
+from moby.machines import qemu
+from moby.machines.machine import Machine
+from moby.machines.options import RunOptions
+from moby.machines.resolve import Boot
+from moby.machines.toolset import Finder, host_qemu
+
+
+class BackEnd(Protocol):
+    """Starts a machine; see ``qemu.run``."""
+
+    def __call__(
+        self,
+        target: Artifact | Boot | Path | str,
+        options: RunOptions,
+        context: Context,
+        *,
+        find_qemu: Finder = host_qemu,
+        attach: bool = False,
+    ) -> Machine:
+        """Start ``target`` as ``options`` say."""
+        ...
+
+
+MACHINES: Mapping[str, BackEnd] = {"qemu": qemu.run}

@@ -1,0 +1,139 @@
+"""The QEMU process behind a machine: our child, or one that was left running by another command.
+
+A child ends with this tool, even when the tool is killed: on Linux the kernel sees to it. As that bond is to a
+*thread*, the thread that starts QEMU lives as long as QEMU does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from moby import proc
+from moby.errors import CommandError, PlatformError
+from moby.machines import state
+
+_POLL_S = 0.1
+
+
+class Process(Protocol):
+    """What a machine needs of its process."""
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        ...
+
+    @property
+    def returncode(self) -> int | None:
+        """Its exit status, negative for a signal; None while it runs, or when it is not our child."""
+        ...
+
+    def wait(self, timeout_s: float | None = None) -> bool:
+        """Wait for its end; False when ``timeout_s`` passed first."""
+        ...
+
+    def kill(self) -> None:
+        """End it at once."""
+        ...
+
+
+class Child:
+    """A process that this tool started and that does not outlive it."""
+
+    def __init__(
+        self,
+        argv: Sequence[str],
+        *,
+        output: Path,
+        pass_fds: Sequence[int],
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        """Start ``argv`` with its messages going to ``output``. Raises ``CommandError`` when it cannot be started."""
+        self._argv, self._output, self._pass_fds = list(argv), output, tuple(pass_fds)
+        self._environment = environment
+        self._process: proc.Running | None = None
+        self._fault: CommandError | None = None
+        self._started, self._ended = threading.Event(), threading.Event()
+        threading.Thread(target=self._run, name="moby-machine", daemon=True).start()
+        self._started.wait()
+        if self._fault is not None:
+            raise self._fault
+
+    def _run(self) -> None:
+        try:
+            with self._output.open("wb") as output:
+                process = proc.start(
+                    self._argv,
+                    stdout=output,
+                    stderr=output,
+                    env=self._environment,
+                    new_session=True,  # the terminal's Ctrl-C is for the tool, which stops the guest properly
+                    pass_fds=self._pass_fds,
+                    die_with_parent=True,
+                )
+        except CommandError as error:
+            self._fault = error
+            self._started.set()
+            return
+        self._process = process
+        with contextlib.nullcontext() if proc.DIES_WITH_PARENT else proc.guard(process):
+            self._started.set()
+            process.wait()
+        self._ended.set()
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        assert self._process is not None  # __init__ raised otherwise
+        return self._process.pid
+
+    @property
+    def returncode(self) -> int | None:
+        """Its exit status, negative for a signal; None while it runs."""
+        return self._process.returncode if self._process is not None and self._ended.is_set() else None
+
+    def wait(self, timeout_s: float | None = None) -> bool:
+        """Wait for its end; False when ``timeout_s`` passed first."""
+        return self._ended.wait(timeout_s)
+
+    def kill(self) -> None:
+        """End it at once."""
+        if self._process is not None:
+            self._process.kill()
+
+
+class Detached:
+    """A QEMU that outlives the command that started it: watched through the lock it holds."""
+
+    returncode = None
+
+    def __init__(self, pid: int, directory: Path) -> None:
+        self.pid = pid
+        self._directory = directory
+
+    def wait(self, timeout_s: float | None = None) -> bool:
+        """Wait for its end; False when ``timeout_s`` passed first."""
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        while state.is_running(self._directory):
+            if deadline is not None and time.monotonic() >= deadline:
+                return False
+            time.sleep(_POLL_S)
+        return True
+
+    def kill(self) -> None:
+        """End it at once. Raises ``PlatformError`` when it is another user's."""
+        if not state.is_running(self._directory):
+            return
+        try:
+            os.kill(self.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            return
+        except PermissionError as error:
+            raise PlatformError("the machine belongs to another user", where=str(self._directory)) from error

@@ -1,0 +1,245 @@
+"""A running machine: wait for it, talk to it, stop it, and learn how it ended.
+
+Exit status: 0 the guest powered off or asked to reboot (machines are not restarted), 3 its kernel panicked, 4 QEMU
+failed, 137 it was killed, 143 somebody sent QEMU a signal. QEMU itself says 0 to most of these, so the status comes
+from its SHUTDOWN and GUEST_PANICKED events. A kernel that panics before it has loaded its pvpanic driver
+only resets: then the end of the console tells.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import re
+import socket
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from moby import log
+from moby.errors import CommandError, PlatformError
+from moby.machines.child import Process
+from moby.machines.options import LOOPBACK, Publish
+from moby.machines.qmp import Monitor
+
+PANIC, QEMU_FAILED, KILLED, SIGNALLED = 3, 4, 137, 143
+_REASONS: Mapping[str, int] = {
+    "guest-shutdown": 0,
+    "guest-reset": 0,
+    "subsystem-reset": 0,
+    "host-ui": 0,
+    "guest-panic": PANIC,
+    "host-error": QEMU_FAILED,
+    "host-qmp-quit": KILLED,
+    "host-signal": SIGNALLED,
+}
+_PANIC_TEXT = re.compile(rb"^(?:\[[ .0-9]+\] )?Kernel panic - not syncing", re.MULTILINE)
+_TAIL_BYTES = 64 << 10
+_DRAIN_S = 5
+_POWERDOWN_EVERY_S = 1.0
+_PAGE_LIMIT = 1 << 20
+
+
+class Console:
+    """What the guest said on its first serial port, as QEMU keeps it in a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def tail(self, limit_bytes: int = _TAIL_BYTES) -> bytes:
+        """The last bytes said, at most ``limit_bytes``; empty before QEMU has made the file."""
+        try:
+            with self.path.open("rb") as stream:
+                stream.seek(max(0, self.path.stat().st_size - limit_bytes))
+                return stream.read(limit_bytes)
+        except FileNotFoundError:
+            return b""
+
+    def text(self, limit_bytes: int = 16 << 20) -> str:
+        """Everything said (the last ``limit_bytes`` of it), line ends as on this host."""
+        return self.tail(limit_bytes).decode(errors="replace").replace("\r\n", "\n")
+
+
+class Machine:
+    """A started machine; use it as a context manager: leaving it stops it, unless it is detached.
+
+    ``published`` are the host's ports, ``console`` what the guest said. ``terminal`` is the console's live connection
+    when the machine was started attached: whoever has it must read it, or the guest waits.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        process: Process,
+        monitor: Monitor | None,
+        console: Console,
+        published: tuple[Publish, ...] = (),
+        terminal: socket.socket | None = None,
+        qemu_log: Path | None = None,
+        detached: bool = False,
+        stop_timeout_s: float = 10,
+    ) -> None:
+        self.name = name
+        self.console = console
+        self.published = published
+        self.terminal = terminal
+        self.detached = detached
+        self._process = process
+        self._monitor = monitor
+        self._qemu_log = qemu_log
+        self._stop_timeout_s = stop_timeout_s
+        self._status: int | None = None
+        self._killed: int | None = None
+
+    @property
+    def pid(self) -> int:
+        """QEMU's process id."""
+        return self._process.pid
+
+    @property
+    def status(self) -> int | None:
+        """The exit status as the module's text says, None while it runs."""
+        return self.wait(0) if self._status is None else self._status
+
+    def wait(self, timeout_s: float | None = None) -> int | None:
+        """Wait for the machine's end and return its exit status, or None when ``timeout_s`` passed first."""
+        if self._status is not None:
+            return self._status
+        if not self._process.wait(timeout_s):
+            return None
+        if self._monitor is not None:
+            self._monitor.join(_DRAIN_S)
+            self._monitor.close()
+        events = self._monitor.events if self._monitor is not None else ()
+        status = exit_status(events, self._process.returncode, self.console.tail(), detached=self.detached)
+        self._status = status if self._killed is None else self._killed
+        if self._status == QEMU_FAILED:
+            log.error(f"QEMU failed: {self.said_by_qemu() or 'it said nothing'}")
+        return self._status
+
+    def said_by_qemu(self) -> str:
+        """The last lines QEMU itself wrote, joined."""
+        if self._qemu_log is None or not self._qemu_log.exists():
+            return ""
+        lines = self._qemu_log.read_text(errors="replace").strip().splitlines()
+        return "; ".join(lines[-4:])
+
+    def execute(self, command: str, **arguments: object) -> object:
+        """Run a QMP command. Raises ``PlatformError`` when QEMU is gone or refuses."""
+        if self._monitor is None:
+            raise PlatformError("this machine has no monitor", where=self.name)
+        return self._monitor.execute(command, **arguments)
+
+    def stop(self, timeout_s: float | None = None) -> int:
+        """Press the power button until the guest powers off; kill it after ``timeout_s``. Returns the exit status."""
+        limit_s = self._stop_timeout_s if timeout_s is None else timeout_s
+        deadline = time.monotonic() + limit_s
+        while (left_s := deadline - time.monotonic()) > 0:
+            with contextlib.suppress(PlatformError):  # it may just have ended; a guest still starting misses the first
+                self.execute("system_powerdown")
+            status = self.wait(min(_POWERDOWN_EVERY_S, left_s))
+            if status is not None:
+                return status
+        log.info(f"{self.name} did not power off in {limit_s:g} s: killed")
+        return self.kill()
+
+    def kill(self, status: int = KILLED) -> int:
+        """End the machine at once, like pulling its plug, and return its exit status: ``status`` if it still ran."""
+        if self._status is None and not self._process.wait(0):
+            self._killed = status
+            self._process.kill()
+        return self.wait() or 0
+
+    def wait_console(self, text: str, timeout_s: float = 60) -> None:
+        """Wait until ``text`` stands on the console. Raises ``PlatformError`` when time is up or the machine ended."""
+        deadline = time.monotonic() + timeout_s
+        wanted = text.encode()
+        while wanted not in self.console.tail(1 << 20):
+            self._check_alive(deadline, f"{text!r} on the console", timeout_s)
+            time.sleep(0.05)
+
+    def wait_http(self, port: int, *, path: str = "/", timeout_s: float = 60) -> bytes:
+        """Wait until the host's ``port`` answers HTTP 200 and return the page (its first MiB).
+
+        QEMU accepts connections before the guest listens, so each try is short and makes a new one; tries get longer
+        for guests that are slow to answer. Raises ``PlatformError`` when time is up or the machine ended.
+        """
+        deadline = time.monotonic() + timeout_s
+        address = next((item.address for item in self.published if item.host_port == port), LOOPBACK)
+        address = {"0.0.0.0": LOOPBACK, "::": "::1"}.get(address, address)
+        patience_s = 0.4
+        while True:
+            page = _get(address, port, path, patience_s)
+            if page is not None:
+                return page
+            self._check_alive(deadline, f"port {port}", timeout_s)
+            time.sleep(0.05)
+            patience_s = min(patience_s * 1.3, 5)
+
+    def _check_alive(self, deadline: float, what: str, timeout_s: float) -> None:
+        ended = self.status
+        if ended is None and time.monotonic() < deadline:
+            return
+        why = f"no answer within {timeout_s:g} s" if ended is None else f"the machine ended with status {ended}"
+        last = "".join(f"\n  {line}" for line in self.console.text(4096).strip().splitlines()[-5:])
+        raise PlatformError(f"waiting for {what}: {why}; the console's last lines:{last}", where=self.name)
+
+    def close(self) -> None:
+        """Give up this handle; the machine goes on."""
+        if self._monitor is not None:
+            self._monitor.close()
+        if self.terminal is not None:
+            self.terminal.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if self.detached:
+                return
+            if kind is None:
+                self.stop()
+            else:
+                self.kill()
+        finally:
+            self.close()
+
+
+def exit_status(
+    events: tuple[Mapping[str, Any], ...], returncode: int | None, tail: bytes, *, detached: bool = False
+) -> int:
+    """The exit status for QEMU's events, its own exit status and the end of the console (see the module's text)."""
+    reasons = [event["data"].get("reason", "") for event in events if event["event"] == "SHUTDOWN"]
+    reason = reasons[-1] if reasons else None
+    if any(event["event"] == "GUEST_PANICKED" for event in events):
+        return PANIC
+    if reason in ("guest-reset", None) and _PANIC_TEXT.search(tail) and (detached or returncode == 0):
+        return PANIC
+    if reason is None:
+        return 0 if detached else QEMU_FAILED
+    if returncode:
+        return QEMU_FAILED
+    return _REASONS.get(reason, QEMU_FAILED)
+
+
+def start_failure(said: str) -> CommandError:
+    """The error for a QEMU that ended before it gave its greeting; its ``status`` is that of a failed QEMU."""
+    return CommandError(f"QEMU did not start: {said or 'it said nothing'}", status=QEMU_FAILED)
+
+
+def _get(address: str, port: int, path: str, patience_s: float) -> bytes | None:
+    connection = http.client.HTTPConnection(address, port, timeout=patience_s)
+    try:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        return answer.read(_PAGE_LIMIT) if answer.status == 200 else None
+    except (OSError, http.client.HTTPException):
+        return None
+    finally:
+        connection.close()

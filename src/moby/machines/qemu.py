@@ -1,0 +1,263 @@
+"""Start a machine under QEMU: prepare its state directory, start QEMU, connect, hand back a ``Machine``."""
+
+from __future__ import annotations
+
+import errno
+import shutil
+import socket
+import time
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from moby import proc
+from moby.artifact import Artifact
+from moby.artifact import Firmware as FirmwareKind
+from moby.context import Context
+from moby.errors import ConfigError, PlatformError
+from moby.formats import configiso
+from moby.machines import commandline, probe, state
+from moby.machines.child import Child, Detached
+from moby.machines.commandline import Channels, Command, Drive, Firmware, Network, Virtual
+from moby.machines.machine import Console, Machine, start_failure
+from moby.machines.options import Disk, Publish, RunOptions
+from moby.machines.qmp import Monitor
+from moby.machines.resolve import Boot, boot_from, disk_format, memory_mib
+from moby.machines.state import Facts, State
+from moby.machines.toolset import Finder, Toolset, find_firmware, host_qemu
+
+_DAEMONIZE_S = 30
+_LAST_WORDS_S = 2
+
+
+def run(
+    target: Artifact | Boot | Path | str,
+    options: RunOptions,
+    context: Context,
+    *,
+    find_qemu: Finder = host_qemu,
+    attach: bool = False,
+) -> Machine:
+    """Start ``target`` and return once QEMU runs; with ``attach`` the ``Machine`` has the live console.
+
+    Raises ``ConfigError`` for an image that is not there, ``PlatformError`` when this host cannot run it (no QEMU, a
+    port in use, a state directory in use), and ``CommandError`` with status 4 when QEMU does not start.
+    """
+    boot = target if isinstance(target, Boot) else boot_from(target, options)
+    toolset = find_qemu(boot.architecture)
+    check_ports(options.publish)
+    accelerator = options.accelerator or probe.choose(boot.architecture, toolset, context)
+    directory = options.state or boot.prefix.with_name(f"{boot.name}-state")
+    held = State.claim(directory)
+    try:
+        command = _command(boot, options, toolset, held, accelerator)
+        return _start(command, options, toolset, context, held, attach=attach)
+    finally:
+        held.release()  # QEMU has its own hold by now, or there is none
+
+
+def attach_to(facts: Facts) -> Machine:
+    """A handle on a machine another command started. Raises ``PlatformError`` when it does not answer."""
+    directory = Path(facts.state)
+    monitor = Monitor(state.connect(directory / "qmp.sock"), timeout_s=5)
+    monitor.open()
+    return Machine(
+        name=facts.name,
+        process=Detached(facts.pid, directory),
+        monitor=monitor,
+        console=Console(directory / "console.log"),
+        detached=True,
+    )
+
+
+def check_ports(publish: Sequence[Publish]) -> None:
+    """Raises ``PlatformError`` when a port of the host cannot be listened on; QEMU would say so less clearly."""
+    for port in publish:
+        family = socket.AF_INET6 if ":" in port.address else socket.AF_INET
+        kind = socket.SOCK_STREAM if port.protocol == "tcp" else socket.SOCK_DGRAM
+        with socket.socket(family, kind) as trial:
+            if port.protocol == "tcp":  # as QEMU does: a port that lingers after its last use is free
+                trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                trial.bind((port.address, port.host_port))
+            except OSError as error:
+                why = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be used: {error.strerror}"
+                fix = f"publish another, such as {port.host_port % 55000 + 10000}:{port.guest_port}"
+                raise PlatformError(
+                    f"port {port.host_port}/{port.protocol} of {port.address} {why}", where="--publish", fix=fix
+                ) from error
+
+
+def _command(boot: Boot, options: RunOptions, toolset: Toolset, held: State, accelerator: str) -> Command:
+    """The command but for its descriptors, which exist from ``_start`` on."""
+    system = tuple(Drive(path=disk.path.absolute(), format=disk.format, readonly=disk.readonly) for disk in boot.disks)
+    added = tuple(_disk(index, disk, toolset, held) for index, disk in enumerate(options.disks))
+    cds = [boot.iso.absolute()] if boot.iso is not None else []
+    if options.data is not None:
+        cds.append(_data_iso(options.data, held))
+    return Command(
+        qemu=toolset.system,
+        name=options.name or boot.name,
+        virtual=Virtual(architecture=boot.architecture, accelerator=accelerator),
+        cpus=options.cpus,
+        memory_mib=options.memory_mib or memory_mib(boot),
+        uuid=str(uuid.uuid4()),
+        channels=Channels(control=-1, qmp=-1, console=-1, console_log=held.console_log),
+        pidfile=held.pidfile,
+        network=Network(networking=options.networking, mac=held.mac(), publish=options.publish),
+        kernel=boot.kernel.absolute() if boot.kernel is not None else None,
+        initrd=boot.initrd.absolute() if boot.initrd is not None else None,
+        cmdline=boot.cmdline,
+        firmware=_firmware(boot, options, toolset, held),
+        disks=(*system, *added),
+        cds=tuple(cds),
+        boot_cd=boot.iso is not None,
+        gui=options.gui,
+        usb=options.usb,
+        devices=options.devices,
+        daemonize=options.detach,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Sockets:
+    """Both sides of what connects this tool and QEMU; ``inherited`` are QEMU's."""
+
+    control: socket.socket
+    terminal: socket.socket | None
+    inherited: tuple[socket.socket, ...]
+    channels: Channels
+
+
+def _sockets(held: State, *, attach: bool) -> _Sockets:
+    control, control_end = socket.socketpair()
+    pair = socket.socketpair() if attach else None
+    console = pair[1] if pair else held.listen("console.sock")
+    public = held.listen("qmp.sock")
+    channels = Channels(
+        control=control_end.fileno(),
+        qmp=public.fileno(),
+        console=console.fileno(),
+        console_log=held.console_log,
+        attached=attach,
+    )
+    inherited = (control_end, public, console)
+    return _Sockets(control=control, terminal=pair[0] if pair else None, inherited=inherited, channels=channels)
+
+
+def _start(
+    command: Command, options: RunOptions, toolset: Toolset, context: Context, held: State, *, attach: bool
+) -> Machine:
+    sockets = _sockets(held, attach=attach)
+    child: Child | None = None
+    try:
+        words = commandline.argv(replace(command, channels=sockets.channels))
+        descriptors = [held.lock, *(end.fileno() for end in sockets.inherited)]
+        child = Child(words, output=held.qemu_log, pass_fds=descriptors, environment=toolset.environment)
+        for end in sockets.inherited:
+            end.close()
+        process = _daemon(child, held) if command.daemonize else child
+        monitor = _monitor(sockets.control, child, held)
+        held.record(_facts(command, process.pid, held), context.work)
+    except BaseException:
+        if child is not None:
+            child.kill()
+        for ours in (*sockets.inherited, sockets.control, sockets.terminal):
+            if ours is not None:
+                ours.close()
+        raise
+    return Machine(
+        name=command.name,
+        process=process,
+        monitor=monitor,
+        console=Console(held.console_log),
+        published=options.publish,
+        terminal=sockets.terminal,
+        qemu_log=held.qemu_log,
+        detached=options.detach,
+        stop_timeout_s=options.stop_timeout_s,
+    )
+
+
+def _daemon(child: Child, held: State) -> Detached:
+    """The QEMU that ``-daemonize`` leaves behind when its first process has ended well."""
+    if not child.wait(_DAEMONIZE_S) or child.returncode != 0:
+        raise start_failure(_said(held))
+    return Detached(int(held.pidfile.read_text()), held.directory)
+
+
+def _monitor(control: socket.socket, child: Child, held: State) -> Monitor:
+    monitor = Monitor(control)
+    try:
+        monitor.open()
+    except PlatformError as error:
+        child.wait(_LAST_WORDS_S)
+        if child.returncode is None:
+            raise
+        raise start_failure(_said(held)) from error
+    return monitor
+
+
+def _said(held: State) -> str:
+    lines = held.qemu_log.read_text(errors="replace").strip().splitlines() if held.qemu_log.exists() else []
+    return "; ".join(lines[-4:])
+
+
+def _facts(command: Command, pid: int, held: State) -> Facts:
+    return Facts(
+        name=command.name,
+        state=str(held.directory),
+        pid=pid,
+        architecture=command.virtual.architecture,
+        cpus=command.cpus,
+        memory_mib=command.memory_mib,
+        publish=tuple(map(str, command.network.publish)),
+        started_s=int(time.time()),
+        detached=command.daemonize,
+    )
+
+
+def _firmware(boot: Boot, options: RunOptions, toolset: Toolset, held: State) -> Firmware | None:
+    """UEFI flash with the machine's own copy of the variables, which it keeps between runs."""
+    if not (options.uefi or options.firmware is not None or boot.firmware is FirmwareKind.EFI):
+        return None
+    if options.firmware is not None:
+        if not options.firmware.is_file():
+            raise ConfigError("no such file", where=str(options.firmware), fix="give --fw an UEFI firmware file")
+        return Firmware(code=_own_copy(options.firmware, held.directory / "uefi-firmware.fd"))
+    code, template = find_firmware(boot.architecture, toolset)
+    return Firmware(code=code, variables=_own_copy(template, held.directory / "uefi-vars.fd"))
+
+
+def _own_copy(template: Path, copy: Path) -> Path:
+    if not copy.exists():
+        beside = copy.with_suffix(".new")
+        shutil.copyfile(template, beside)
+        beside.replace(copy)
+    return copy
+
+
+def _data_iso(data: bytes, held: State) -> Path:
+    path = held.directory / "data.iso"
+    with path.open("wb") as out:
+        configiso.write(data, out)
+    return path
+
+
+def _disk(index: int, disk: Disk, toolset: Toolset, held: State) -> Drive:
+    """An added disk, made first when it is not there."""
+    path = (disk.path or held.directory / f"disk{index or ''}.img").absolute()
+    if path.exists():
+        return Drive(path=path, format=disk.format or disk_format(path))
+    if disk.size_mib is None:
+        raise ConfigError("no such disk", where=str(path), fix=f"give it a size to make it: --disk {path.name},size=1G")
+    made = disk.format or "qcow2"
+    if made == "raw":
+        with path.open("xb") as stream:
+            stream.truncate(disk.size_mib << 20)
+    elif toolset.image is None:
+        raise PlatformError(f"making a {made} disk needs qemu-img", where=str(path), fix="install it or use format=raw")
+    else:
+        proc.run([*toolset.image, "create", "-q", "-f", made, str(path), f"{disk.size_mib}M"], env=toolset.environment)
+    return Drive(path=path, format=made)

@@ -1,0 +1,209 @@
+"""The state directory of a machine (``NAME-state``) and the list of machines that run.
+
+``lock`` is held by QEMU itself, which inherits the descriptor: as long as it is locked the machine runs, whatever
+happened to the tool, and no process id has to be trusted. ``mac-addr`` stays, so that a machine keeps its address;
+disks and UEFI variables stay too. The rest is made anew on each run:
+
+    lock mac-addr qemu.pid qmp.sock console.sock console.log qemu.log machine.json data.iso uefi-vars.fd disk*.img
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import re
+import secrets
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from moby.errors import PlatformError
+
+_MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
+_UNIX_PATH_LIMIT = 100  # sun_path holds 104 (macOS) or 108 bytes (Linux)
+_CLAIM_TRIES, _CLAIM_PAUSE_S = 5, 0.02
+_VOLATILE = ("qemu.pid", "qmp.sock", "console.sock", "console.log", "qemu.log", "machine.json")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What ``moby ps`` tells of a running machine; ``started_s`` is Unix time."""
+
+    name: str
+    state: str
+    pid: int
+    architecture: str
+    cpus: int
+    memory_mib: int
+    publish: tuple[str, ...]
+    started_s: int
+    detached: bool
+
+
+class State:
+    """A claimed state directory; ``release`` gives this process's hold on it up."""
+
+    def __init__(self, directory: Path, lock: int) -> None:
+        self.directory = directory
+        self.lock = lock
+        self.pidfile = directory / "qemu.pid"
+        self.console_log = directory / "console.log"
+        self.qemu_log = directory / "qemu.log"
+
+    @classmethod
+    def claim(cls, directory: Path) -> State:
+        """Make ``directory`` and lock it. Raises ``PlatformError`` when a machine runs from it or it cannot be made."""
+        directory = directory.absolute()
+        try:
+            directory.mkdir(mode=0o755, parents=True, exist_ok=True)
+            lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise PlatformError(
+                f"cannot make the state directory: {error.strerror}", where=str(directory), fix="give --state DIR"
+            ) from error
+        for _ in range(_CLAIM_TRIES):  # `is_running` holds the lock for a moment too
+            if _try_lock(lock):
+                state = cls(directory, lock)
+                state._clear()
+                return state
+            time.sleep(_CLAIM_PAUSE_S)
+        os.close(lock)
+        raise PlatformError(
+            "a machine already runs from this state directory",
+            where=str(directory),
+            fix="stop it (moby ps, moby stop NAME) or give --state DIR",
+        )
+
+    def _clear(self) -> None:
+        for name in _VOLATILE:
+            (self.directory / name).unlink(missing_ok=True)
+
+    def release(self) -> None:
+        """Let go of the lock; QEMU may still hold it."""
+        if self.lock >= 0:
+            os.close(self.lock)
+            self.lock = -1
+
+    def mac(self) -> str:
+        """The machine's hardware address: the kept one, else a fresh locally administered unicast address."""
+        path = self.directory / "mac-addr"
+        with contextlib.suppress(OSError):
+            kept = path.read_text().strip().lower()
+            if _MAC.fullmatch(kept):
+                return kept
+        octets = bytearray(secrets.token_bytes(6))
+        octets[0] = (octets[0] | 0x02) & 0xFE
+        mac = octets.hex(":")
+        path.write_text(mac)
+        path.chmod(0o640)
+        return mac
+
+    def listen(self, name: str) -> socket.socket:
+        """A listening UNIX socket in the directory, to be inherited by QEMU."""
+        listener = socket.socket(socket.AF_UNIX)
+        with _short(self.directory / name) as address:
+            listener.bind(address)
+        (self.directory / name).chmod(0o600)
+        listener.listen(4)
+        return listener
+
+    def record(self, facts: Facts, work: Path) -> None:
+        """Write what ``moby ps`` shows, here and in the list of machines under ``work``."""
+        _write(self.directory / "machine.json", json.dumps(asdict(facts)))
+        listed = work / "machines" / hashlib.sha256(str(self.directory).encode()).hexdigest()[:16]
+        listed.parent.mkdir(parents=True, exist_ok=True)
+        _write(listed, str(self.directory))
+
+
+def connect(path: Path, *, timeout_s: float = 5) -> socket.socket:
+    """A connection to a UNIX socket in a state directory. Raises ``PlatformError`` when nobody listens."""
+    client = socket.socket(socket.AF_UNIX)
+    client.settimeout(timeout_s)
+    try:
+        with _short(path) as address:
+            client.connect(address)
+    except OSError as error:
+        client.close()
+        raise PlatformError(f"the machine does not answer: {error}", where=str(path)) from error
+    return client
+
+
+def is_running(directory: Path) -> bool:
+    """Whether a QEMU holds the directory's lock."""
+    try:
+        lock = os.open(directory / "lock", os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        return not _try_lock(lock)
+    finally:
+        os.close(lock)
+
+
+def running(work: Path) -> tuple[Facts, ...]:
+    """The machines of this user's list that run, oldest first; those that ended are struck from it."""
+    found = []
+    for listed in (work / "machines").glob("*"):
+        directory = Path(listed.read_text())
+        facts = _facts(directory) if is_running(directory) else None
+        if facts is not None:
+            found.append(facts)
+        elif not is_running(directory):
+            listed.unlink(missing_ok=True)
+    return tuple(sorted(found, key=lambda facts: (facts.started_s, facts.name)))
+
+
+def find(name: str, work: Path) -> Facts:
+    """The running machine called ``name``, or whose state directory that is. Raises ``PlatformError``."""
+    machines = running(work)
+    found = [facts for facts in machines if name == facts.name or str(Path(name).absolute()) == facts.state]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        states = ", ".join(facts.state for facts in found)
+        raise PlatformError(f"several machines are called {name}", fix=f"give the state directory: {states}")
+    names = ", ".join(facts.name for facts in machines) or "none"
+    raise PlatformError(f"no machine {name} is running", fix=f"running: {names}")
+
+
+def _facts(directory: Path) -> Facts | None:
+    try:
+        fields = json.loads((directory / "machine.json").read_text())
+        return Facts(**{**fields, "publish": tuple(fields["publish"])})
+    except (OSError, ValueError, KeyError, TypeError):
+        return None  # being started, or not ours
+
+
+def _try_lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+@contextlib.contextmanager
+def _short(path: Path) -> Iterator[str]:
+    """``path`` as a socket address that fits: on Linux through a descriptor of its directory when it is long."""
+    if len(os.fsencode(path)) <= _UNIX_PATH_LIMIT:
+        yield str(path)
+        return
+    if sys.platform != "linux":
+        raise PlatformError("the path is too long for a socket", where=str(path), fix="give a shorter --state DIR")
+    descriptor = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{descriptor}/{path.name}"
+    finally:
+        os.close(descriptor)
+
+
+def _write(path: Path, text: str) -> None:
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    beside.write_text(text)
+    beside.replace(path)
