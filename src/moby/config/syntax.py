@@ -14,6 +14,7 @@ _WORDS = {
         "unexpected ':'",
         f"quote text that has ': ' in it, or {_INDENT}",
     ),
+    "found unexpected ':'": ("unexpected ':'", "put a space after ':', and quote text that has ':' in it"),
     "did not find expected key": ("expected a key", _INDENT),
     "did not find expected '-' indicator": ("expected another '- ' of the list", _INDENT),
     "could not find expected ':'": (
@@ -33,6 +34,7 @@ _WORDS = {
     "exceeded maximum nesting depth": ("nested too deep", "no configuration needs that"),
     "found a tab character that violates indentation": ("a tab in the indentation", "indent with spaces"),
     "found a tab character where an indentation space is expected": ("a tab in the indentation", "indent with spaces"),
+    "did not find expected node content": ("a value is missing here", "check commas and brackets"),
     "second occurrence": ("this anchor name is used twice", "give each & a name of its own"),
 }
 _UNCLOSED = ("end of stream", "document indicator", "or ']'", "or '}'", "expected ':'")
