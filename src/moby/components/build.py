@@ -16,9 +16,8 @@ from typing import BinaryIO, cast
 
 from moby import log
 from moby.artifact import Architecture
-from moby.components import catalog, compile
+from moby.components import catalog, compile, docker, labels
 from moby.components.assemble import Assembly
-from moby.components.kernel import LABEL_INITRD
 from moby.components.model import Program
 from moby.components.packages import Packages
 from moby.components.recipe import Recipe
@@ -37,8 +36,6 @@ from moby.oci.store import Store
 # Every entry's time: the day the project became public. Roots get the same one.
 MTIME_S = 1492533000
 _CREATED = "2017-04-18T16:30:00Z"
-LABEL_COMPILER = "org.mobyproject.moby.compiler"
-LABEL_CONFIG = "org.mobyproject.config"
 _PREFIX = "localhost/moby/"
 
 
@@ -69,6 +66,12 @@ class Components:
         self._known[recipe.reference] = recipe
         return Reference.parse(recipe.reference)
 
+    def template(self, kind: str, argument: str, base: Path | None) -> str:
+        """The image name that ``@pkg:argument`` stands for: what ``config.load`` takes as ``templates``."""
+        if kind != "pkg":
+            raise ConfigError(f"unknown template @{kind}:{argument}")
+        return self.reference(argument, base).expanded
+
     def ensure(self, name: str, platform: Platform, base: Path | None = None) -> Reference:
         """The component's image name; it is in the store for ``platform`` afterwards."""
         return self.image(self.recipe(name, base), platform).reference
@@ -93,6 +96,10 @@ class Components:
             if found is not None:
                 return found
             with log.step(f"Building {recipe.name} for {architecture}"):
+                if recipe.by_dockerfile:
+                    scratch = self._context.work / "tmp"
+                    environment = self._context.environment
+                    return docker.build(recipe, platform, self._store, scratch=scratch, environment=environment)
                 return self._build(recipe, architecture, platform)
 
     def update(self, directories: Sequence[Path], architectures: Sequence[Architecture] = ()) -> list[Path]:
@@ -169,17 +176,6 @@ def _architecture(recipe: Recipe, platform: Platform) -> Architecture:
 def _config(recipe: Recipe, architecture: Architecture, diff_id: Digest) -> ImageConfig:
     """The image's configuration: what the recipe says and nothing of this host."""
     spec = recipe.spec
-    labels = dict(spec.labels or {})
-    if recipe.config_label:
-        labels[LABEL_CONFIG] = recipe.config_label
-    if recipe.compiler:
-        labels.setdefault(LABEL_COMPILER, recipe.compiler)
-    if spec.kernel is not None:
-        labels.setdefault(LABEL_INITRD, ",".join(spec.kernel.initrd))
-    if spec.description:
-        labels.setdefault("org.opencontainers.image.description", spec.description)
-    if spec.gitrepo:
-        labels.setdefault("org.opencontainers.image.source", spec.gitrepo)
     return ImageConfig(
         architecture=str(architecture),
         os="linux",
@@ -188,6 +184,6 @@ def _config(recipe: Recipe, architecture: Architecture, diff_id: Digest) -> Imag
         cmd=spec.command,
         env=spec.env,
         working_dir=spec.cwd or None,
-        labels=labels or None,
+        labels=labels.of(recipe) or None,
         diff_ids=(diff_id,),
     )

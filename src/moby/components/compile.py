@@ -21,14 +21,10 @@ from moby import proc
 from moby.artifact import Architecture
 from moby.components.model import Program, inside
 from moby.components.recipe import Recipe
+from moby.components.slim import TRIPLETS
 from moby.errors import CommandError, ConfigError, PlatformError
 from moby.formats.entry import Entry, Kind
 
-GNU = {
-    Architecture.AMD64: "x86_64-linux-gnu",
-    Architecture.ARM64: "aarch64-linux-gnu",
-    Architecture.RISCV64: "riscv64-linux-gnu",
-}
 _EMULATION = {
     Architecture.AMD64: "elf_x86_64",
     Architecture.ARM64: "aarch64linux",
@@ -68,11 +64,11 @@ class PackagedGcc:
 
     @property
     def _gcc(self) -> Path:
-        return max((self.root / f"usr/lib/gcc/{GNU[self.architecture]}").iterdir())
+        return max((self.root / f"usr/lib/gcc/{TRIPLETS[self.architecture]}").iterdir())
 
     def compile_argv(self, source: str, flags: Sequence[str], assembly: Path) -> list[str | Path]:
         """One source → assembly. musl's headers come first, then GCC's own, then the kernel's."""
-        gnu = GNU[self.architecture]
+        gnu = TRIPLETS[self.architecture]
         return [
             *(self.cc1, "-quiet", "-nostdinc", "-imultiarch", gnu),
             *("-isystem", self.root / f"usr/include/{gnu.replace('gnu', 'musl')}"),
@@ -87,7 +83,7 @@ class PackagedGcc:
 
     def link_argv(self, objects: Sequence[Path], output: Path) -> list[str | Path]:
         """Objects → a static program without symbols or a build id."""
-        gnu = GNU[self.architecture]
+        gnu = TRIPLETS[self.architecture]
         musl = self.root / f"usr/lib/{gnu.replace('gnu', 'musl')}"
         return [
             *(self.linker, "-m", _EMULATION[self.architecture], "-static", "-s", "--build-id=none"),
@@ -114,7 +110,7 @@ def from_environment(environment: Mapping[str, str], architecture: Architecture)
     named = environment.get("MOBY_CC")
     if not named:
         return None
-    machine = GNU[architecture].partition("-")[0]
+    machine = TRIPLETS[architecture].partition("-")[0]
     return DriverCompiler(command=tuple(word.replace("{arch}", machine) for word in shlex.split(named)))
 
 
@@ -125,7 +121,7 @@ def zig(architecture: Architecture) -> DriverCompiler:
             "no C compiler for this host",
             fix="install the zig extra, or set MOBY_CC to a command that makes static programs",
         )
-    target = f"{GNU[architecture].partition('-')[0]}-linux-musl"
+    target = f"{TRIPLETS[architecture].partition('-')[0]}-linux-musl"
     return DriverCompiler(command=(sys.executable, "-m", "ziglang", "cc", "-target", target))
 
 

@@ -78,6 +78,8 @@ def _member(path: Path, prefix: str, where: str) -> Iterator[BinaryIO]:
             raise IntegrityError("not a Debian package", where=where)
         for _ in range(_MAX_MEMBERS):
             header = file.read(_HEADER_BYTES)
+            if not header:
+                break
             name, size = _header(header, where)
             if name.startswith(prefix):
                 yield cast(BinaryIO, io.BufferedReader(_Window(file, size, where), 1 << 18))

@@ -21,7 +21,6 @@ from moby.errors import IntegrityError
 from moby.formats import tar
 from moby.formats.entry import Entry, Kind, directory, file
 
-LABEL_INITRD = "org.mobyproject.moby.initrd"
 _MODULES = "usr/lib/modules"
 _RELEASE = re.compile(r"(?P<series>\d+\.\d+)\.(?P<patch>\d+)")
 _ALL = "*"

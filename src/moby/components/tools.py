@@ -23,20 +23,15 @@ from moby import log
 from moby.artifact import Architecture
 from moby.components import catalog, compile
 from moby.components.assemble import Assembly
-from moby.components.compile import GNU, Compiler, PackagedGcc
+from moby.components.compile import Compiler, PackagedGcc
 from moby.components.packages import Packages
 from moby.components.recipe import Recipe
-from moby.components.slim import TRIPLETS
+from moby.components.slim import LOADERS, TRIPLETS
 from moby.components.tree import Tree
 from moby.context import Context
 from moby.errors import PlatformError
 from moby.formats.entry import Entry, Kind
 
-_LOADERS = {
-    Architecture.AMD64: "usr/lib64/ld-linux-x86-64.so.2",
-    Architecture.ARM64: "usr/lib/ld-linux-aarch64.so.1",
-    Architecture.RISCV64: "usr/lib/ld-linux-riscv64-lp64d.so.1",
-}
 _MACHINES = {
     "x86_64": Architecture.AMD64,
     "amd64": Architecture.AMD64,
@@ -72,6 +67,11 @@ class Toolset:
 
     programs: Mapping[str, Path]
     root: Path | None = None
+
+    @property
+    def system(self) -> Path:
+        """The ``qemu-system-*`` among the programs."""
+        return next(path for name, path in self.programs.items() if name.startswith("qemu-system-"))
 
     def program(self, name: str) -> Path:
         """What to run for ``name``. Raises ``PlatformError`` when the tool has no such program."""
@@ -147,7 +147,7 @@ class Tools:
             return compile.zig(target)
         assert host is not None
         root = self._tool("cc", host, target)
-        gnu = GNU[target]
+        gnu = TRIPLETS[target]
         cc1 = next((root / "usr/libexec").glob(f"gcc*/{gnu}/*/cc1"))
         places = {
             "cc1": str(cc1.relative_to(root)),
@@ -242,10 +242,10 @@ def _wrap(
     options: tuple[str, ...] | list[str] = (),
     environment: Mapping[str, str] | None = None,
 ) -> Path:
-    """``root/wrappers/NAME``: starts ``program`` with the tool's own linker and libraries; it may be moved with its root."""
+    """``root/wrappers/NAME``: starts ``program`` with its own linker and libraries; it may be moved with its root."""
     libraries = ":".join(f"$root/{each}" for each in (f"usr/lib/{TRIPLETS[host]}", "usr/lib"))
     words = [
-        f"$root/{_LOADERS[host]}",
+        f"$root/usr/{LOADERS[host]}",
         "--library-path",
         libraries,
         "--argv0",

@@ -63,31 +63,31 @@ class Tree(AbstractContextManager["Tree"]):
             self._add(entry)
 
     def _add(self, entry: Entry) -> None:
-        parent = entry.path.rpartition("/")[0]
-        if parent:
-            above = self._nodes.get(parent)
-            if above is None:
-                self._add(directory(parent))
-            elif above.entry.kind is not Kind.DIRECTORY:
-                entry = replace(entry, path=self._through(parent, entry))
-                return self._add(entry)
+        parent, _, name = entry.path.rpartition("/")
+        if parent and not self._is_directory(parent):
+            entry = replace(entry, path=f"{self._home(parent, entry)}/{name}")
         old = self._nodes.get(entry.path)
-        if old is not None and old.entry.kind is Kind.DIRECTORY:
-            if entry.kind is not Kind.DIRECTORY and any(path.startswith(f"{entry.path}/") for path in self._nodes):
-                raise IntegrityError("replaces a directory that holds files", where=entry.path)
-            if entry.kind is Kind.DIRECTORY:
-                return None
-        if old is not None and old.entry.kind is Kind.SYMLINK and entry.kind is Kind.DIRECTORY:
-            return None  # dpkg keeps a link to a directory where another package ships the directory
+        if entry.kind is Kind.DIRECTORY and old is not None and old.entry.kind in (Kind.DIRECTORY, Kind.SYMLINK):
+            return  # dpkg also keeps a link to a directory where another package ships the directory
+        if old is not None and old.entry.kind is Kind.DIRECTORY and self._holds(entry.path):
+            raise IntegrityError("replaces a directory that holds files", where=entry.path)
         self._nodes[entry.path] = self._stored(entry)
-        return None
 
-    def _through(self, parent: str, entry: Entry) -> str:
-        """The path of ``entry`` when its parent is a link to a directory, as a file system would follow it."""
+    def _holds(self, path: str) -> bool:
+        return any(each.startswith(f"{path}/") for each in self._nodes)
+
+    def _is_directory(self, path: str) -> bool:
+        node = self._nodes.get(path)
+        return node is not None and node.entry.kind is Kind.DIRECTORY
+
+    def _home(self, parent: str, entry: Entry) -> str:
+        """The directory that ``parent`` leads to, made when it is missing: links are followed as by a file system."""
+        if parent not in self._nodes and self.resolve(parent) is None:
+            self._add(directory(parent))
         real = self.resolve(parent)
-        if real is None or real == parent or self._nodes[real].entry.kind is not Kind.DIRECTORY:
+        if real is None or not self._is_directory(real):
             raise IntegrityError("lies below something that is not a directory", where=entry.path)
-        return f"{real}/{entry.path.rpartition('/')[2]}"
+        return real
 
     def _stored(self, entry: Entry) -> _Node:
         if entry.kind is Kind.HARDLINK:
