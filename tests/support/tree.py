@@ -37,17 +37,26 @@ def unpack(entries: Iterable[Entry]) -> dict[str, Node]:
     """The tree of an entry stream: later entries win, hard links are files with their target's content.
 
     Raises ``AssertionError`` where an unpacking program would stumble: a parent that is missing or no directory, a
-    directory over something else, a hard link to nothing.
+    directory over something else or the other way round, a hard link to nothing.
     """
     tree: dict[str, Node] = {}
     for entry in entries:
         parent = entry.path.rpartition("/")[0]
         assert not parent or (parent in tree and tree[parent].kind == "dir"), f"{entry.path}: no directory {parent}"
-        old = tree.get(entry.path)
-        if old is not None and (old.kind == "dir") != (entry.kind is Kind.DIRECTORY):
-            raise AssertionError(f"{entry.path}: {entry.kind.name} over {old.kind}")
+        _check(entry, tree)
         tree[entry.path] = _node(entry, tree)
     return tree
+
+
+def _check(entry: Entry, tree: dict[str, Node]) -> None:
+    old = tree.get(entry.path)
+    if old is None:
+        return
+    if entry.kind is Kind.DIRECTORY:
+        assert old.kind == "dir", f"{entry.path}: directory over {old.kind}"
+    elif old.kind == "dir":
+        held = [path for path in tree if path.startswith(f"{entry.path}/")]
+        assert not held, f"{entry.path}: {entry.kind.name} over a directory that holds {held[0]}"
 
 
 def _node(entry: Entry, tree: dict[str, Node]) -> Node:
