@@ -1,0 +1,213 @@
+"""The public Python interface: ``moby.build`` and ``moby.run``. The command line is a thin layer over it.
+
+import moby
+
+artifacts = moby.build("web.yml", formats=["kernel+initrd"])
+with moby.run(artifacts, publish={8080: 80}) as machine:
+    machine.wait_http(8080)
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from os import PathLike, fspath
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from moby import log, outputs
+from moby.artifact import Architecture, Artifact
+from moby.components.build import Components
+from moby.components.tools import host_architecture
+from moby.config import load
+from moby.config.model import Config
+from moby.context import Context
+from moby.errors import ConfigError
+from moby.oci.image import Image
+from moby.oci.manifest import Platform
+from moby.oci.reference import Reference
+from moby.oci.registry import Registry
+from moby.oci.resolve import ImageSource, PullPolicy
+from moby.oci.store import Store
+from moby.plan import Plan, plan
+
+if TYPE_CHECKING:
+    from moby.machines.machine import Machine
+    from moby.machines.options import RunOptions
+    from moby.machines.toolset import Finder
+
+Sources = str | PathLike[str] | Sequence[str | PathLike[str]]
+
+_ALIASES = {"x86_64": Architecture.AMD64, "aarch64": Architecture.ARM64}
+_TEMPLATE = "@pkg:"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildOptions:
+    """How an image is made; every field has the default of ``moby build`` without flags.
+
+    ``architecture`` is the target's name, this host's when empty. ``pull`` asks the registry even for images the store
+    has. ``decompress_kernel`` writes the kernel unpacked.
+    """
+
+    architecture: str = ""
+    pull: bool = False
+    decompress_kernel: bool = False
+
+
+def architecture(name: str) -> Architecture:
+    """The architecture called ``name``, in Go's or the kernel's spelling; this host's when empty.
+
+    Raises ``ConfigError``.
+    """
+    if not name:
+        host = host_architecture()
+        if host is None:
+            raise ConfigError("this host's architecture has no components", fix="give --arch amd64 or arm64")
+        return host
+    if name in _ALIASES:
+        return _ALIASES[name]
+    try:
+        return Architecture(name)
+    except ValueError:
+        near = difflib.get_close_matches(name, [*Architecture, *_ALIASES], n=1)
+        fix = f"did you mean {near[0]}?" if near else "one of " + ", ".join(Architecture)
+        raise ConfigError(f"unknown architecture {name!r}", where="--arch", fix=fix) from None
+
+
+def build(
+    sources: Sources,
+    *,
+    formats: Sequence[str] = (),
+    name: str = "",
+    directory: Path = Path(),
+    output: str = "",
+    options: BuildOptions | None = None,
+    context: Context | None = None,
+    stdin: BinaryIO | None = None,
+    stdout: BinaryIO | None = None,
+) -> tuple[Artifact, ...]:
+    """Build YAML files (paths, URLs, ``-``; merged in order) and return what was written, one per format.
+
+    ``formats`` are names of ``moby build --help``; none means ``kernel+initrd``, or ``tar`` with ``output``. Files are
+    called ``directory/name…``; ``name`` defaults to the last source's. ``output`` is one file of a streamable format,
+    ``-`` for ``stdout``. Raises ``MobyError``; then no output is new and none is half written.
+    """
+    options = options or BuildOptions()
+    context = context or Context.from_environment()
+    files = _files(sources)
+    target = architecture(options.architecture)
+    name = name or ("" if output else outputs.default_name(files[-1]))
+    outputs.check(formats=formats, name=name, directory=directory, output=output or None, architecture=target)
+    store = Store(context.store)
+    with log.step(f"Building {files[-1]}"):
+        decided = decide(files, store, context=context, options=options, stdin=stdin)
+        for warning in decided.warnings:
+            log.info(f"warning: {warning}")
+        return outputs.write(
+            decided,
+            store,
+            formats=formats,
+            name=name,
+            directory=directory,
+            output=output or None,
+            stdout=stdout,
+            decompress_kernel=options.decompress_kernel,
+        )
+
+
+def decide(
+    sources: Sources,
+    store: Store,
+    *,
+    context: Context,
+    options: BuildOptions | None = None,
+    stdin: BinaryIO | None = None,
+) -> Plan:
+    """The plan of YAML files, with every image in ``store``. Raises ``MobyError``."""
+    options = options or BuildOptions()
+    components = Components(context, store)
+    config = read(sources, components, context=context, stdin=stdin)
+    policy = PullPolicy.ALWAYS if options.pull else PullPolicy.MISSING
+    registry = Registry(context.client, mirrors=context.mirrors)
+    images = _Images(components, ImageSource(store, registry, policy))
+    return plan(config, images, architecture=architecture(options.architecture))
+
+
+def read(sources: Sources, components: Components, *, context: Context, stdin: BinaryIO | None = None) -> Config:
+    """The merged configuration of YAML files, with ``@pkg:`` names replaced. Raises ``ConfigError``."""
+
+    def template(kind: str, argument: str, directory: Path | None) -> str:
+        if kind != "pkg":
+            raise ConfigError(f"unknown template @{kind}:", fix="only @pkg:NAME is known")
+        return str(components.reference(argument, directory))
+
+    return load.load(_files(sources), context=context, templates=template, stdin=stdin)
+
+
+def run(
+    target: Artifact | Sequence[Artifact] | str | PathLike[str],
+    *,
+    publish: Mapping[int, int] | None = None,
+    options: RunOptions | None = None,
+    context: Context | None = None,
+    find_qemu: Finder | None = None,
+) -> Machine:
+    """Boot an artifact, or an image by its path or name, and return the running machine.
+
+    ``publish`` maps ports of this host (on the loopback address) to the guest's; they are added to ``options``. Use the
+    machine as a context manager: leaving it stops the guest. Raises ``MobyError``.
+    """
+    from moby.machines import qemu
+    from moby.machines.options import Publish, RunOptions
+
+    options = options or RunOptions()
+    context = context or Context.from_environment()
+    ports = tuple(Publish(host_port=host, guest_port=guest) for host, guest in (publish or {}).items())
+    options = replace(options, publish=(*options.publish, *ports))
+    return qemu.run(bootable(target), options, context, find_qemu=find_qemu or qemu_finder(context))
+
+
+def bootable(target: Artifact | Sequence[Artifact] | str | PathLike[str]) -> Artifact | Path:
+    """The one thing to boot: of several artifacts the first that boots. Raises ``ConfigError`` when there is none."""
+    from moby.artifact import Firmware
+
+    if isinstance(target, Artifact):
+        return target
+    if isinstance(target, str | PathLike):
+        return Path(target)
+    for artifact in target:
+        if artifact.firmware is not Firmware.NONE:
+            return artifact
+    raise ConfigError("none of these formats boots by itself", fix="build kernel+initrd, a disk or an ISO")
+
+
+def qemu_finder(context: Context) -> Finder:
+    """QEMU from the host where it has one, else unpacked into the cache from Debian packages."""
+    from moby.components.packages import Packages
+    from moby.components.tools import Tools
+    from moby.machines.toolset import Toolset
+
+    def find(architecture: Architecture) -> Toolset:
+        tools = Tools(context, Packages(context)).qemu(architecture)
+        image = tools.programs.get("qemu-img")
+        return Toolset(system=(str(tools.system),), image=(str(image),) if image else None)
+
+    return find
+
+
+class _Images:
+    """Gives the planner its images: components, built when the store lacks them; the rest from store or registry."""
+
+    def __init__(self, components: Components, source: ImageSource) -> None:
+        self._components = components
+        self._source = source
+
+    def resolve(self, reference: Reference, platform: Platform) -> Image:
+        """The image for ``platform``. Raises ``MobyError`` that says where it was looked for."""
+        return self._components.resolve(reference, platform) or self._source.resolve(reference, platform)
+
+
+def _files(sources: Sources) -> tuple[str, ...]:
+    return (fspath(sources),) if isinstance(sources, str | PathLike) else tuple(fspath(each) for each in sources)

@@ -1,0 +1,90 @@
+"""``moby build``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import moby
+from moby.artifact import Artifact
+from moby.context import Context
+
+EXAMPLES = """\
+examples:
+  moby build linux.yml                         kernel+initrd beside you, named after the file
+  moby build -f tar -o - linux.yml | tar t     the root file system as a stream
+  moby build --name web --dir out base.yml web.yml   two files merged, in order
+
+formats:
+"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Arguments of ``moby build``; every long option is also taken with one dash."""
+    from moby.outputs import FORMATS
+
+    width = max(map(len, FORMATS))
+    listed = "".join(f"  {name:<{width}}  {FORMATS[name].description}\n" for name in sorted(FORMATS))
+    parser.description = "Build bootable images from YAML files, merged in order; - reads stdin."
+    parser.epilog = EXAMPLES + listed
+    parser.add_argument("files", nargs="+", metavar="FILE.yml", help="path, http(s) URL, or -")
+    parser.add_argument("--name", "-name", default="", help="base name of the outputs (default: the last file's)")
+    parser.add_argument("--dir", "-dir", type=Path, default=Path(), help="where the outputs go (default: here)")
+    parser.add_argument("-o", "--o", "--output", "-output", default="", metavar="FILE", help="one file; - is stdout")
+    parser.add_argument(
+        "-f",
+        "--format",
+        "-format",
+        action="append",
+        default=[],
+        metavar="F[,F]",
+        help="formats (default kernel+initrd)",
+    )
+    parser.add_argument("--arch", "-arch", default="", help="target architecture (default: this host's)")
+    parser.add_argument(
+        "--pull", "-pull", action="store_true", help="ask the registry even when the store has the image"
+    )
+    parser.add_argument("--decompress-kernel", action="store_true", help="write the kernel unpacked")
+    parser.add_argument("--no-sbom", action="store_true", help="write no SBOM into the image")
+    parser.add_argument("--json", action="store_true", help="print the artifacts as JSON")
+
+
+def describe(artifact: Artifact) -> dict[str, object]:
+    """An artifact as plain data, for ``--json``."""
+    return {
+        "name": artifact.name,
+        "format": artifact.format,
+        "architecture": artifact.architecture.value,
+        "firmware": artifact.firmware.value,
+        "files": {role: str(path) for role, path in artifact.files},
+        "size_bytes": artifact.size_bytes,
+        "root_bytes": artifact.root_bytes,
+    }
+
+
+def execute(arguments: argparse.Namespace, context: Context) -> int:
+    """Build and print the paths made, one a line."""
+    formats = tuple(name for given in arguments.format for name in given.split(",") if name)
+    artifacts = moby.build(
+        arguments.files,
+        formats=formats,
+        name=arguments.name,
+        directory=arguments.dir,
+        output=arguments.o,
+        options=moby.BuildOptions(
+            architecture=arguments.arch, pull=arguments.pull, decompress_kernel=arguments.decompress_kernel
+        ),
+        stdout=sys.stdout.buffer,
+        context=context,
+    )
+    if arguments.o == "-":
+        return 0
+    if arguments.json:
+        print(json.dumps({"artifacts": [describe(artifact) for artifact in artifacts]}, indent=2))
+        return 0
+    for artifact in artifacts:
+        for _, path in artifact.files:
+            print(path)
+    return 0
