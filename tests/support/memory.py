@@ -1,0 +1,66 @@
+"""Builds of a large image in a process of its own: prints the peak of its memory in KiB.
+
+python -m tests.support.memory FOLDER MEBIBYTES
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import sys
+import tarfile
+from pathlib import Path
+
+from tests.support.roots import Root
+
+from moby import outputs
+from moby.config.load import parse
+from moby.oci.manifest import OCI_LAYER, ImageConfig, Platform
+from moby.oci.resolve import ImageSource
+from moby.oci.store import Store
+from moby.plan import plan
+
+_BLOCK = 1 << 20
+_LARGE_BYTES = 50 * _BLOCK
+NAME = "docker.io/library/large"
+
+
+class _Pattern:
+    """Bytes that do not compress to nothing, without holding them."""
+
+    def __init__(self) -> None:
+        self._block = os.urandom(_BLOCK // 16) * 16
+
+    def read(self, size: int = -1) -> bytes:
+        return self._block[:size]
+
+
+def layer(path: Path, mebibytes: int) -> None:
+    """A layer of one file of 50 MiB and many of 300 KiB."""
+    with tarfile.open(path, "w") as archive:
+        for number in range(1 + (mebibytes * _BLOCK - _LARGE_BYTES) // (300 << 10)):
+            info = tarfile.TarInfo(f"file{number}")
+            info.size = _LARGE_BYTES if number == 0 else 300 << 10
+            archive.addfile(info, _Pattern())
+
+
+def build(folder: Path, mebibytes: int) -> Root:
+    """A store with the image, and a plan that uses it."""
+    store = Store(folder / "store")
+    made = folder / "layer.tar"
+    layer(made, mebibytes)
+    with made.open("rb") as stream:
+        descriptor = store.ingest(stream, media_type=OCI_LAYER)
+    made.unlink()
+    config = ImageConfig(architecture="amd64", os="linux", diff_ids=(descriptor.digest,)).encode()
+    store.put_image(NAME, config, [descriptor], Platform(os="linux", architecture="amd64"))
+    text = f"services: [{{name: a, image: {NAME}}}]"
+    return Root(plan(parse(text), ImageSource(store, None), architecture="amd64"), store)
+
+
+if __name__ == "__main__":
+    place, count = Path(sys.argv[1]), int(sys.argv[2])
+    large = build(place, count)
+    outputs.write(large.plan, large.store, formats=["tar"], output="/dev/null")
+    outputs.write(large.plan, large.store, formats=["kernel+initrd"], name="large", directory=place)
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
