@@ -64,7 +64,7 @@ static void print_row(const struct json *item, long long now_ms)
 {
 	long long started = json_number(item, "started_uptime_ms", -1), pid = json_number(item, "pid", 0);
 	long long code = json_number(item, "exit", -1), signal = json_number(item, "signal", -1);
-	char process[24] = "-", ending[24] = "-", age[24] = "-";
+	char process[32] = "-", ending[32] = "-", age[32] = "-";
 
 	if (pid > 0)
 		snprintf(process, sizeof(process), "%lld", pid);
@@ -108,6 +108,7 @@ static bool print_file(const char *path, FILE *out)
 	if (text == NULL)
 		return false;
 	fwrite(text, 1, size, out);
+	fflush(out);
 	free(text);
 	return true;
 }

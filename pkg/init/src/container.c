@@ -107,6 +107,14 @@ void containers_load(struct containers *all)
 	containers_check_order(all);
 }
 
+void containers_free(struct containers *all)
+{
+	for (size_t i = 0; i < all->count; i++)
+		free(all->list[i].after);
+	free(all->list);
+	*all = (struct containers){0};
+}
+
 struct container *containers_find(const struct containers *all, enum section section, const char *name)
 {
 	struct container *other = NULL;

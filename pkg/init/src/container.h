@@ -61,6 +61,7 @@ extern const char *const state_names[STATES];
 
 /* Find all containers of the machine and read their annotations. */
 void containers_load(struct containers *all);
+void containers_free(struct containers *all);
 
 /* `section` SECTIONS = any, services first. NULL when there is none. */
 struct container *containers_find(const struct containers *all, enum section section, const char *name);

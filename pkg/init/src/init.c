@@ -93,7 +93,10 @@ static void svc_ended(struct machine *machine, int status)
 		return;
 	if (now - machine->svc_started > 10000)
 		machine->delay = RESPAWN_MIN_MS;
-	say("svc ended (wait status %d), starting it again", status);
+	if (WIFSIGNALED(status))
+		say("svc was killed by signal %d, starting it again", WTERMSIG(status));
+	else
+		say("svc ended with exit status %d, starting it again", WEXITSTATUS(status));
 	machine->svc_due = now + machine->delay;
 	machine->delay = machine->delay * 2 < RESPAWN_MAX_MS ? machine->delay * 2 : RESPAWN_MAX_MS;
 }

@@ -58,12 +58,11 @@ static void show_logs(const struct container *container, int lines)
 			logs_show(path, container->log_start[stream], container->name, lines);
 }
 
-static void send_signal(const struct container *container, int signal)
+static int send_signal(const struct container *container, int signal)
 {
 	if (container->pidfd >= 0)
-		syscall(PIDFD_SEND_SIGNAL_NUMBER, container->pidfd, signal, NULL, 0);
-	else if (container->pid > 0)
-		kill(container->pid, signal);
+		return (int)syscall(PIDFD_SEND_SIGNAL_NUMBER, container->pidfd, signal, NULL, 0);
+	return container->pid > 0 ? kill(container->pid, signal) : 0;
 }
 
 static void open_pidfd(struct container *container)
@@ -222,10 +221,21 @@ void life_stop(struct container *container)
 	container->due_ms = uptime_ms() + GRACE_MS;
 }
 
+/* Did it end without us being told? Should the runtime have reaped it, no SIGCHLD comes. A zombie is not gone: it
+ * becomes ours as soon as the runtime has ended. */
+static bool is_gone(const struct container *container)
+{
+	return container->pid > 0 && send_signal(container, 0) < 0 && errno == ESRCH;
+}
+
 int64_t life_tick(struct container *container, int64_t now)
 {
 	bool due = now >= container->due_ms;
 
+	if (is_gone(container)) {
+		life_ended(container, UNKNOWN_ENDING, 0);
+		return now; /* others may have waited for it */
+	}
 	if (container->state == STARTING && due) {
 		say("%s %s: the runtime does not answer, killing it", kind(container), container->name);
 		kill(container->starter, SIGKILL);

@@ -122,10 +122,9 @@ void root_mount_all(void)
 
 void root_seal(void)
 {
-	/* In memory the superblock must stay writable: volumes use parts of it as lower directory of an overlay, and the
-	 * kernel's own users of rootfs do not expect otherwise. Only the mount becomes read-only. */
-	if (mount(NULL, "/", NULL, MS_REMOUNT | MS_RDONLY | (in_memory() ? MS_BIND : 0), NULL) < 0)
-		say_debug("/ stays writable: %s", strerror(errno));
+	/* The whole file system, not only this mount of it: a container that binds a part of it read-write cannot write. */
+	if (mount(NULL, "/", NULL, MS_REMOUNT | MS_RDONLY, NULL) < 0)
+		say("/ stays writable: %s", strerror(errno));
 	if (mount(NULL, "/", NULL, MS_REC | MS_SHARED, NULL) < 0)
 		say("cannot make mounts shared: %s", strerror(errno));
 }

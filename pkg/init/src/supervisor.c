@@ -223,5 +223,7 @@ int supervise(void)
 			wait_for_news(&s, limit_ms);
 	}
 	unlink(CONTROL_SOCKET);
+	containers_free(&s.all);
+	free(s.polls);
 	return 0;
 }
