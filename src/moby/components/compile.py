@@ -30,7 +30,7 @@ _EMULATION = {
     Architecture.ARM64: "aarch64linux",
     Architecture.RISCV64: "elf64lriscv",
 }
-_COMMON = ("-ffile-prefix-map=.=src", "-fno-ident", "-frandom-seed=moby")
+_COMMON = ("-fno-ident", "-frandom-seed=moby")
 
 
 class Compiler(Protocol):
@@ -58,7 +58,7 @@ class PackagedGcc:
             for number, source in enumerate(sources):
                 assembly, unit = Path(scratch, f"{number}.s"), Path(scratch, f"{number}.o")
                 _run(self.compile_argv(source, flags, assembly), directory)
-                _run([self.assembler, "--strip-local-absolute", "-o", unit, assembly], directory)
+                _run(self.assemble_argv(assembly, unit), directory)
                 objects.append(unit)
             _run(self.link_argv(objects, output), directory)
 
@@ -76,10 +76,14 @@ class PackagedGcc:
             *("-idirafter", self.root / f"usr/include/{gnu}", "-idirafter", self.root / "usr/include"),
             *("-fno-pie", "-fstack-clash-protection", "-ffunction-sections", "-fdata-sections"),
             *_machine(self.architecture),
-            *_COMMON,
+            *(*_COMMON, f"-ffile-prefix-map={self.root}="),
             *flags,
             *(source, "-o", assembly),
         ]
+
+    def assemble_argv(self, assembly: Path, unit: Path) -> list[str | Path]:
+        """Assembly → object."""
+        return [self.assembler, "--strip-local-absolute", "-o", unit, assembly]
 
     def link_argv(self, objects: Sequence[Path], output: Path) -> list[str | Path]:
         """Objects → a static program without symbols or a build id."""

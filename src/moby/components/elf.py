@@ -21,6 +21,7 @@ _DYNAMIC = struct.Struct("<QQ")
 _CLASS_64, _LITTLE = 2, 1
 _PT_LOAD, _PT_DYNAMIC, _PT_INTERP = 1, 2, 3
 _DT_NEEDED, _DT_STRTAB, _DT_STRSZ, _DT_RPATH, _DT_RUNPATH = 1, 5, 10, 15, 29
+_MAX_FILE_BYTES = 1 << 40
 _MAX_TABLE_BYTES = 16 << 20
 
 
@@ -120,8 +121,8 @@ def section(stream: BinaryIO, name: bytes, *, where: str = "") -> bytes:
 
 
 def _span(stream: BinaryIO, offset: int, size: int) -> bytes:
-    if size > _MAX_TABLE_BYTES:
-        raise ValueError(f"a table of {size} bytes")
+    if size > _MAX_TABLE_BYTES or offset > _MAX_FILE_BYTES:
+        raise ValueError(f"a table of {size} bytes at {offset}")
     stream.seek(offset)
     data = stream.read(size)
     if len(data) != size:

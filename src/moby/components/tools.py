@@ -119,8 +119,8 @@ class Tools:
         modules = f"usr/lib/{TRIPLETS[host]}/qemu"
         data = ("usr/share/qemu", "usr/share/seabios", "usr/lib/ipxe/qemu")
         options = [word for each in data for word in ("-L", f"$root/{each}")]
-        _wrap(root, host, system, f"usr/bin/{system}", options, {"QEMU_MODULE_DIR": f"$root/{modules}"})
-        _wrap(root, host, "qemu-img", "usr/bin/qemu-img", (), {"QEMU_MODULE_DIR": f"$root/{modules}"})
+        wrap(root, host, system, f"usr/bin/{system}", options, {"QEMU_MODULE_DIR": f"$root/{modules}"})
+        wrap(root, host, "qemu-img", "usr/bin/qemu-img", (), {"QEMU_MODULE_DIR": f"$root/{modules}"})
         return Toolset(programs={name: root / _WRAPPERS / name for name in names}, root=root)
 
     def firmware(self, architecture: Architecture, *, packaged: bool = False) -> Firmware:
@@ -128,8 +128,8 @@ class Tools:
 
         Raises ``PlatformError`` when Debian has none for this architecture.
         """
-        found = None if packaged else _firmware(Path("/"), architecture)
-        found = found or _firmware(self._tool("firmware", _host("UEFI firmware"), architecture), architecture)
+        found = None if packaged else find_firmware(Path("/"), architecture)
+        found = found or find_firmware(self._tool("firmware", _host("UEFI firmware"), architecture), architecture)
         if found is None:
             raise PlatformError(f"no UEFI firmware for {architecture} guests")
         return found
@@ -154,7 +154,7 @@ class Tools:
             "as": f"usr/bin/{gnu}-as",
             "ld": f"usr/bin/{gnu}-ld",
         }
-        programs = {name: _wrap(root, host, name, place) for name, place in places.items()}
+        programs = {name: wrap(root, host, name, place) for name, place in places.items()}
         return PackagedGcc(
             architecture=target, root=root, cc1=programs["cc1"], assembler=programs["as"], linker=programs["ld"]
         )
@@ -172,10 +172,12 @@ class Tools:
         return host is not None and host in Recipe.load(catalog.directory(name)).architectures
 
     def _tool(self, name: str, host: Architecture, target: Architecture) -> Path:
-        """The unpacked tool, made on first use."""
-        recipe = self._packages.settle(Recipe.load(catalog.directory(name)), host, target)
-        lock = recipe.lock(host, target)
-        key = f"{name}-{host}-{target}-{recipe.hash[:16]}" if lock else name
+        return self.unpacked(Recipe.load(catalog.directory(name)), host, target)
+
+    def unpacked(self, recipe: Recipe, host: Architecture, target: Architecture) -> Path:
+        """The directory of a tool that runs on ``host`` for ``target``, made on first use. Raises as ``Packages``."""
+        recipe = self._packages.settle(recipe, host, target)
+        key = f"{recipe.name}-{host}-{target}-{recipe.hash[:16]}"
         root = self._context.work / "tools" / key
         root.parent.mkdir(parents=True, exist_ok=True)
         with (root.parent / f".{key}.lock").open("w") as file:
@@ -234,7 +236,7 @@ def _write_sparse(source: BinaryIO, file: BinaryIO) -> None:
     file.truncate(size)
 
 
-def _wrap(
+def wrap(
     root: Path,
     host: Architecture,
     name: str,
@@ -278,7 +280,7 @@ def _host(what: str) -> Architecture:
     return host
 
 
-def _firmware(root: Path, architecture: Architecture) -> Firmware | None:
+def find_firmware(root: Path, architecture: Architecture) -> Firmware | None:
     """Firmware at the paths of Debian's packages below ``root``; None when it is not there."""
     share = root / "usr/share"
     plain = next((pair for pair in _FIRMWARE[architecture] if all((share / each).is_file() for each in pair)), None)
