@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import hashlib
 import os
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -17,6 +19,8 @@ from moby.oci.digest import Digest, mismatch
 from moby.oci.manifest import Descriptor
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
+_PREFIX = "moby-"
+_ABANDONED_S = 60
 
 
 def path(root: Path, digest: Digest) -> Path:
@@ -51,6 +55,17 @@ def replace(target: Path, data: bytes) -> None:
         _sync_directory(target.parent)
 
 
+def sweep(root: Path) -> None:
+    """Remove what writers that were killed left in ``ingest/``."""
+    with contextlib.suppress(OSError):
+        for left in (root / "ingest").glob(f"{_PREFIX}*"):
+            with contextlib.suppress(OSError), left.open("rb") as stream:
+                # A writer locks its file right after making it; a minute covers that moment.
+                if time.time() - os.fstat(stream.fileno()).st_mtime > _ABANDONED_S:
+                    fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    left.unlink()
+
+
 class Writer:
     """A blob on its way in. Use as a context manager; without ``commit`` nothing remains.
 
@@ -65,7 +80,9 @@ class Writer:
         with writing(root):
             ingest = root / "ingest"
             ingest.mkdir(exist_ok=True)
-            handle, name = tempfile.mkstemp(prefix="moby-", dir=ingest)
+            handle, name = tempfile.mkstemp(prefix=_PREFIX, dir=ingest)
+        # Held until the file is closed, also by a crash: ``sweep`` leaves locked files alone.
+        fcntl.flock(handle, fcntl.LOCK_EX)
         self._path = Path(name)
         self._stream = os.fdopen(handle, "wb", buffering=0)
         self.restart()

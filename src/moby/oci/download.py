@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
+import queue
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 
 import httpx
@@ -21,6 +22,7 @@ from moby.oci.store import Store
 
 _PARALLEL = 4
 _ATTEMPTS = 8
+_PATIENCE_S = 2
 
 
 class _Stopped(Exception):
@@ -40,19 +42,45 @@ class Downloads:
 
         The first failure ends all. Raises ``RegistryError``, ``IntegrityError`` or ``PlatformError``.
         """
-        missing = {each.digest: each for each in blobs if not self.store.has(each)}
+        missing = tuple({each.digest: each for each in blobs if not self.store.has(each)}.values())
+        todo = queue.SimpleQueue[Descriptor]()
+        results = queue.SimpleQueue[BaseException | None]()
+        for each in missing:
+            todo.put(each)
         stop = threading.Event()
-        with ThreadPoolExecutor(_PARALLEL, thread_name_prefix="pull") as pool:
-            # Each job gets a copy of the context, which holds where progress is reported.
-            jobs = [pool.submit(contextvars.copy_context().run, self._one, each, stop) for each in missing.values()]
-            try:
-                done, _ = wait(jobs, return_when=FIRST_EXCEPTION)
-            finally:
-                stop.set()
-                pool.shutdown(wait=True, cancel_futures=True)
-        errors = [error for job in done if (error := job.exception()) is not None]
-        for error in sorted(errors, key=lambda each: isinstance(each, _Stopped)):
-            raise error
+        # Daemons, so that Ctrl-C need not wait for a server that is silent. Each has a copy of the context, which holds
+        # where progress is reported.
+        workers = [
+            threading.Thread(target=contextvars.copy_context().run, args=(self._work, todo, results, stop), daemon=True)
+            for _ in missing[:_PARALLEL]
+        ]
+        for worker in workers:
+            worker.start()
+        try:
+            for _ in missing:
+                if (error := results.get()) is not None:
+                    raise error
+        finally:
+            stop.set()
+            for worker in workers:
+                worker.join(_PATIENCE_S)
+
+    def _work(
+        self,
+        todo: queue.SimpleQueue[Descriptor],
+        results: queue.SimpleQueue[BaseException | None],
+        stop: threading.Event,
+    ) -> None:
+        """Take blobs until there are none; every one has a result."""
+        with contextlib.suppress(queue.Empty, _Stopped):
+            while True:
+                descriptor = todo.get_nowait()
+                try:
+                    self._one(descriptor, stop)
+                except Exception as error:  # a bug, too, belongs to the thread that waits
+                    results.put(error)
+                    raise _Stopped from error
+                results.put(None)
 
     def _one(self, descriptor: Descriptor, stop: threading.Event) -> None:
         """Store one blob, from the registry or else from the other places its descriptor names."""
@@ -98,6 +126,8 @@ class Downloads:
 
         False when the connection broke before the end.
         """
+        if stop.is_set():
+            raise _Stopped
         start = writer.count
         headers = {"Range": f"bytes={start}-"} if start else {}
         with self.session.get(url, endpoint=endpoint, headers=headers) as response:

@@ -43,6 +43,7 @@ class Layout:
         """The index to change in place, under the lock; it is written when the block ends well."""
         self.create()
         with lock.exclusive(self._lock):
+            blob.sweep(self._root)
             index = self._load()
             yield index
             blob.replace(self._index, json.dumps(index, separators=(",", ":")).encode())

@@ -200,19 +200,24 @@ class Store:
             return None
         document = self.read_manifest(descriptor)
         if isinstance(document, Manifest):
-            return self._image(reference, descriptor.digest, document)
+            return self._image(reference, descriptor, document)
         for each in document.candidates(platform) if depth else ():
             image = self._complete(reference, each, platform, depth - 1)
-            if image is not None and platform.accepts(image.platform if each.platform is None else each.platform):
+            if image is not None and platform.accepts(image.platform):
                 return image
         return None
 
-    def _image(self, reference: Reference, digest: Digest, manifest: Manifest) -> Image | None:
+    def _image(self, reference: Reference, descriptor: Descriptor, manifest: Manifest) -> Image | None:
+        """The image, for the platform that its index says; configurations are often wrong about it."""
         if not all(self.has(each) for each in (manifest.config, *manifest.layers)):
             return None
         config = self.read_config(manifest)
         return Image(
-            reference=reference, digest=digest, platform=config.platform, config=config, layers=manifest.layers
+            reference=reference,
+            digest=descriptor.digest,
+            platform=descriptor.platform or config.platform,
+            config=config,
+            layers=manifest.layers,
         )
 
     def _path(self, digest: Digest) -> Path:

@@ -35,11 +35,6 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
     return make_certificate(tmp_path_factory.mktemp("certificate"))
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "store")
-
-
 def pull(reference: str, store: Store, platform: Platform = AMD64, *certificates: Path) -> Image:
     with http.client(certificates=certificates) as client:
         return Registry(lambda: client).pull(Reference.parse(reference), platform, store)

@@ -24,11 +24,6 @@ NAME = "docker.io/library/a:1"
 A1 = Reference.parse("a:1")
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "store")
-
-
 def put(store: Store, made: MadeImage) -> Descriptor:
     """Blobs only, no name: as a pull does before it names the image."""
     for data in made.blobs.values():
@@ -142,6 +137,17 @@ def test_an_index_entry_without_platform_is_judged_by_its_configuration(store: S
     store.tag(NAME, store.put_blob(json.dumps(document).encode(), DOCKER_INDEX))
     assert store.find(A1, AMD64) is None
     assert store.find(A1, ARM64)
+
+
+def test_an_index_knows_better_than_a_configuration(store: Store) -> None:
+    made = image([{"a": "b"}], architecture="amd64")
+    put(store, made)
+    entry = {**made.descriptor.wire(), "platform": ARM64.wire()}
+    store.tag(NAME, store.put_blob(json.dumps({"schemaVersion": 2, "manifests": [entry]}).encode(), DOCKER_INDEX))
+    found = store.find(A1, ARM64)
+    assert found is not None
+    assert found.platform == ARM64
+    assert store.find(A1, AMD64) is None
 
 
 def test_a_single_manifest_is_found_whatever_its_architecture(store: Store) -> None:
@@ -275,6 +281,23 @@ def test_an_interrupted_ingest_leaves_nothing(store: Store) -> None:
     with pytest.raises(OSError, match="Input/output error"):
         store.ingest(_Broken())
     assert files(store) == {"oci-layout"}
+
+
+def test_what_a_killed_writer_left_is_removed_and_what_a_living_one_writes_is_not(store: Store) -> None:
+    store.put_blob(b"", OCI_LAYER)
+    ingest = store.root / "ingest"
+    (ingest / "moby-killed").write_bytes(b"half")
+    (ingest / "moby-new").write_bytes(b"just made")
+    (ingest / "other-tool").write_bytes(b"not ours")
+    with store.writer(media_type=OCI_LAYER) as writer:
+        writer.write(b"alive")
+        for path in ingest.iterdir():
+            if path.name != "moby-new":
+                os.utime(path, (1, 1))
+        image([{"a": "b"}]).save(store, NAME)
+        assert {"moby-killed", "moby-new", "other-tool"} & {path.name for path in ingest.iterdir()} == {
+            "moby-new", "other-tool"}  # fmt: skip
+        assert store.has(writer.commit())
 
 
 def test_a_store_that_cannot_be_made_says_so(tmp_path: Path) -> None:
