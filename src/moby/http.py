@@ -33,6 +33,8 @@ def client(*, certificates: Sequence[Path] = (), transport: httpx.BaseTransport 
     return httpx.Client(
         verify=context,
         transport=transport,
+        # A proxy of the environment is for other machines.
+        mounts=dict.fromkeys(("all://localhost", "all://127.0.0.1", "all://[::1]")) if transport is None else None,
         timeout=httpx.Timeout(60, connect=10),
         headers={"User-Agent": f"moby/{__version__}"},
         follow_redirects=False,
