@@ -20,9 +20,12 @@ from urllib.parse import unquote
 
 import zstandard
 from tests.support.images import Content, tar
+from tests.support.pgp import Key
 
 from moby.components.lock import Lock, Package
 
+# What signs the indexes of every mirror made here.
+KEY = Key()
 _PACKERS: Mapping[str, Callable[[bytes], bytes]] = {
     "gz": lambda data: gzip.compress(data, 6, mtime=0),
     "xz": lzma.compress,
@@ -199,7 +202,9 @@ def _suite(debs: Sequence[Deb], suite: str, architectures: Sequence[str]) -> Ite
         sums.append(f" {hashlib.sha256(data).hexdigest()} {len(data)} {path}")
         yield path, data
     head = [f"Suite: {suite}", f"Codename: {suite}", f"Architectures: {' '.join(architectures)}", "Components: main"]
-    yield "Release", "\n".join([*head, "Date: Thu, 01 Jan 2026 00:00:00 UTC", "SHA256:", *sums, ""]).encode()
+    release = "\n".join([*head, "Date: Thu, 01 Jan 2026 00:00:00 UTC", "SHA256:", *sums, ""]).encode()
+    yield "Release", release
+    yield "Release.gpg", KEY.sign(release)
 
 
 def raw_tar(name: str, data: bytes = b"x", *, kind: bytes = tarfile.REGTYPE, target: str = "") -> bytes:

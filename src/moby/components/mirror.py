@@ -16,7 +16,6 @@ from moby.context import Context, variable
 from moby.errors import ConfigError, PlatformError
 from moby.http import redact
 
-KEYRING = Path("usr/share/keyrings/debian-archive-keyring.gpg")
 _ONE_LINE = re.compile(r"deb(?:\s+\[(?P<options>[^]]*)\])?\s+(?P<uri>\S+)\s+(?P<suite>\S+)\s*(?P<areas>.*)")
 _HOW = "give --mirror URL, or set MOBY_DEBIAN_MIRROR, or have Debian sources in /etc/apt"
 
@@ -37,15 +36,13 @@ class Source:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mirror:
-    """Base URLs of the two archives, without a trailing slash, and the keyring that signs them.
+    """Base URLs of the two archives, without a trailing slash.
 
-    ``keyring`` None means that signatures are not checked: only for an archive the caller made itself.
     ``snapshot`` is a base URL for versions the mirror has dropped; ``{archive}`` and ``{date}`` in it are filled in.
     """
 
     main: str
     security: str
-    keyring: Path | None
     snapshot: str | None = None
 
     def url(self, archive: str, path: str) -> str:
@@ -71,7 +68,7 @@ class Mirror:
 def choose(context: Context, root: Path = Path("/")) -> Mirror:
     """The mirror to use. ``root`` is where the host's configuration lies.
 
-    Raises ``PlatformError`` when there is no mirror or no keyring, ``ConfigError`` when a URL is not HTTP.
+    Raises ``PlatformError`` when there is none, ``ConfigError`` when a URL is not HTTP.
     """
     sources = tuple(host_sources(root))
     main = context.debian_mirror
@@ -86,21 +83,8 @@ def choose(context: Context, root: Path = Path("/")) -> Mirror:
     return Mirror(
         main=main,
         security=_checked(security) if security else f"{main}-security",
-        keyring=keyring(context, root),
         snapshot=_checked(snapshot) if snapshot else None,
     )
-
-
-def keyring(context: Context, root: Path = Path("/")) -> Path:
-    """The keys of Debian's archives: ``MOBY_DEBIAN_KEYRING``, else the host's. Raises ``PlatformError``."""
-    named = variable(context.environment, "DEBIAN_KEYRING")
-    path = Path(named).expanduser() if named else root / KEYRING
-    if not path.is_file():
-        raise PlatformError(
-            f"no keyring to check Debian's signatures with: {path} does not exist",
-            fix="install debian-archive-keyring, or set MOBY_DEBIAN_KEYRING to a copy of its .gpg file",
-        )
-    return path
 
 
 def host_sources(root: Path = Path("/")) -> Iterator[Source]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from moby import log
 from moby.artifact import Architecture
-from moby.components import mirror
+from moby.components import catalog, keyring, mirror
 from moby.components.fetch import Fetcher, Gone, location, present
 from moby.components.lock import Lock
 from moby.components.locks import LockCache
@@ -90,4 +90,14 @@ class Packages:
 
     @cached_property
     def _resolver(self) -> Resolver:
-        return Resolver(self._mirror, self._context.work, self._context.environment)
+        return Resolver(self._mirror, self._keyring(), self._context.work, self._context.environment)
+
+    def _keyring(self) -> Path:
+        """The host's keys, else those of the shipped, locked package."""
+        found = keyring.of_host(self._context)
+        if found is not None:
+            return found
+        recipe = Recipe.load(catalog.directory("keyring"))
+        lock = recipe.lock(recipe.architectures[0]) or _NONE
+        (package,) = self._bring(lock, recipe.name)
+        return keyring.from_package(package, self._context.work / "keyrings", where=recipe.name)

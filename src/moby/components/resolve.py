@@ -31,10 +31,14 @@ _NO_APT = "resolving needs apt-get: run this on a Debian or Ubuntu host, or copy
 
 
 class Resolver:
-    """Resolves requests against ``mirror``; ``work`` keeps apt's indexes, read anew once per Resolver."""
+    """Resolves requests against ``mirror``, whose indexes must be signed by a key of ``keyring``.
 
-    def __init__(self, mirror: Mirror, work: Path, environment: Mapping[str, str]) -> None:
+    ``work`` keeps the indexes; they are read anew once per Resolver.
+    """
+
+    def __init__(self, mirror: Mirror, keyring: Path, work: Path, environment: Mapping[str, str]) -> None:
         self._mirror = mirror
+        self._keyring = keyring
         self._work = work
         self._environment = environment
         self._fresh: set[Path] = set()
@@ -72,14 +76,13 @@ class Resolver:
             yield root
 
     def _sources(self, request: Request) -> str:
-        option = f"signed-by={self._mirror.keyring}" if self._mirror.keyring else "trusted=yes"
         areas = " ".join(request.areas)
         rows = (
             (self._mirror.main, request.suite),
             (self._mirror.main, f"{request.suite}-updates"),
             (self._mirror.security, f"{request.suite}-security"),
         )
-        return "".join(f"deb [{option}] {url} {suite} {areas}\n" for url, suite in rows)
+        return "".join(f"deb [signed-by={self._keyring}] {url} {suite} {areas}\n" for url, suite in rows)
 
     def _update(self, root: Path, request: Request) -> None:
         with log.step(f"Reading the package index of {request.suite} for {request.architecture}"):

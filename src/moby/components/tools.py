@@ -25,7 +25,7 @@ from moby.components import catalog, compile
 from moby.components.assemble import Assembly
 from moby.components.compile import Compiler, PackagedGcc
 from moby.components.packages import Packages
-from moby.components.recipe import Recipe
+from moby.components.recipe import Recipe, lock_name
 from moby.components.slim import LOADERS, TRIPLETS
 from moby.components.tree import Tree
 from moby.context import Context
@@ -168,26 +168,34 @@ class Tools:
             return compile.zig_id()
         return f"cc:{Recipe.load(catalog.directory('cc')).base_hash}"
 
+    def others(self, directory: Path, programs: Mapping[str, str]) -> Toolset:
+        """Programs (name → path in the packages) of the recipe in ``directory``, unpacked on first use."""
+        host = _host("this tool")
+        root = self.unpacked(Recipe.load(directory), host)
+        return Toolset(programs={name: wrap(root, host, name, place) for name, place in programs.items()}, root=root)
+
     def _has(self, name: str, host: Architecture | None) -> bool:
         return host is not None and host in Recipe.load(catalog.directory(name)).architectures
 
     def _tool(self, name: str, host: Architecture, target: Architecture) -> Path:
         return self.unpacked(Recipe.load(catalog.directory(name)), host, target)
 
-    def unpacked(self, recipe: Recipe, host: Architecture, target: Architecture) -> Path:
-        """The directory of a tool that runs on ``host`` for ``target``, made on first use. Raises as ``Packages``."""
+    def unpacked(self, recipe: Recipe, host: Architecture, target: Architecture | None = None) -> Path:
+        """The directory of a tool that runs on ``host``, made on first use; ``target`` is what it works for, if it has
+        ``targets``. Raises as ``Packages``.
+        """
         recipe = self._packages.settle(recipe, host, target)
-        key = f"{recipe.name}-{host}-{target}-{recipe.hash[:16]}"
+        key = f"{recipe.name}-{lock_name(host, target)}-{recipe.hash[:16]}"
         root = self._context.work / "tools" / key
         root.parent.mkdir(parents=True, exist_ok=True)
         with (root.parent / f".{key}.lock").open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             if not root.is_dir():
-                with log.step(f"Setting up {recipe.name} for {target} (once)"):
+                with log.step(f"Setting up {recipe.name} for {target or host} (once)"):
                     self._unpack(recipe, host, target, root)
         return root
 
-    def _unpack(self, recipe: Recipe, host: Architecture, target: Architecture, root: Path) -> None:
+    def _unpack(self, recipe: Recipe, host: Architecture, target: Architecture | None, root: Path) -> None:
         recipe, lock, debs = self._packages.fetch(recipe, host, target)
         scratch = self._context.work / "tmp"
         assembly = Assembly(

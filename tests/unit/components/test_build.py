@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from tests.support.debs import Deb, Served, deb, lock, mirror
+from tests.support.debs import KEY, Deb, Served, deb, lock, mirror
 from tests.support.elfs import dynamic, module
 from tests.support.images import Node, symlink
 
@@ -71,8 +71,8 @@ class World:
     tmp: Path
 
     def context(self, name: str = "cache") -> Context:
-        keys = self.tmp / "keys"
-        keys.write_bytes(b"")
+        keys = self.tmp / "keys.gpg"
+        keys.write_bytes(KEY.keyring)
         return Context.from_environment(
             {
                 **os.environ,
@@ -315,17 +315,7 @@ def test_parallel_builds_agree_and_fetch_once(world: World) -> None:
     assert sorted(world.served.asked) == sorted(set(world.served.asked))
 
 
-def resolvable(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let apt take the unsigned archive of the tests."""
-    from moby.components import mirror as mirrors
-    from moby.components.mirror import Mirror
-
-    made = Mirror(main=f"{world.served.url}/debian", security=f"{world.served.url}/debian-security", keyring=None)
-    monkeypatch.setattr(mirrors, "choose", lambda context: made)
-
-
-def test_update_writes_locks_and_says_which(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    resolvable(world, monkeypatch)
+def test_update_writes_locks_and_says_which(world: World) -> None:
     components = world.components()
     recipe = Recipe.load(world.directory)
     assert components.update([world.directory]) == []
@@ -337,8 +327,7 @@ def test_update_writes_locks_and_says_which(world: World, monkeypatch: pytest.Mo
     assert [package.version for package in found.packages] == ["2.0"]
 
 
-def test_a_dropped_version_is_resolved_anew_beside_the_recipe(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    resolvable(world, monkeypatch)
+def test_a_dropped_version_is_resolved_anew_beside_the_recipe(world: World) -> None:
     before = {path: path.read_bytes() for path in world.directory.rglob("*") if path.is_file()}
     old = world.components(locked=False).reference(str(world.directory))
     newer = deb("web", version="2.0", files={"usr/sbin/webd": "2"})
@@ -355,8 +344,7 @@ def test_a_dropped_version_is_resolved_anew_beside_the_recipe(world: World, monk
     assert len(world.served.asked) == asked
 
 
-def test_a_recipe_without_a_lock_is_resolved_when_built(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    resolvable(world, monkeypatch)
+def test_a_recipe_without_a_lock_is_resolved_when_built(world: World) -> None:
     for path in (world.directory / "lock").iterdir():
         path.unlink()
     with pytest.raises(ConfigError, match="does not exist"):

@@ -31,9 +31,7 @@ def client() -> Iterator[httpx.Client]:
 
 
 def at(served: Served, snapshot: str | None = None) -> Mirror:
-    return Mirror(
-        main=f"{served.url}/debian", security=f"{served.url}/debian-security", keyring=None, snapshot=snapshot
-    )
+    return Mirror(main=f"{served.url}/debian", security=f"{served.url}/debian-security", snapshot=snapshot)
 
 
 def test_fetches_each_package_once(served: Served, client: httpx.Client, tmp_path: Path) -> None:
@@ -100,9 +98,7 @@ def test_asks_the_snapshot_archive_for_what_is_gone(served: Served, client: http
 def test_a_server_error_is_not_taken_for_a_missing_version(tmp_path: Path) -> None:
     transport = httpx.MockTransport(lambda request: httpx.Response(503))
     with httpx.Client(transport=transport) as failing, pytest.raises(RegistryError, match="503") as caught:
-        Fetcher(failing, Mirror(main="http://m/debian", security="http://s", keyring=None), tmp_path).fetch(
-            lock(BIG), name="x"
-        )
+        Fetcher(failing, Mirror(main="http://m/debian", security="http://s"), tmp_path).fetch(lock(BIG), name="x")
     assert not isinstance(caught.value, Gone)
 
 
@@ -114,9 +110,7 @@ def test_an_unreachable_mirror_is_tried_again_and_named(tmp_path: Path) -> None:
         raise httpx.ConnectError("refused")
 
     with httpx.Client(transport=httpx.MockTransport(refuse)) as client, pytest.raises(RegistryError, match="refused"):
-        Fetcher(client, Mirror(main="http://m/debian", security="http://s", keyring=None), tmp_path).fetch(
-            lock(BIG), name="x"
-        )
+        Fetcher(client, Mirror(main="http://m/debian", security="http://s"), tmp_path).fetch(lock(BIG), name="x")
     assert len(tries) == 3
 
 
@@ -129,7 +123,7 @@ def test_a_stored_package_of_another_size_is_fetched_again(
 
 
 def test_an_empty_lock_needs_no_mirror(client: httpx.Client, tmp_path: Path) -> None:
-    nowhere = Mirror(main="http://m/debian", security="http://s", keyring=None)
+    nowhere = Mirror(main="http://m/debian", security="http://s")
     assert Fetcher(client, nowhere, tmp_path).fetch(Lock(request="", packages=()), name="x") == ()
 
 

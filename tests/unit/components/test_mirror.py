@@ -42,9 +42,6 @@ Components: main
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     (tmp_path / "etc/apt/sources.list.d").mkdir(parents=True)
-    key = tmp_path / mirror.KEYRING
-    key.parent.mkdir(parents=True)
-    key.write_bytes(b"key")
     return tmp_path
 
 
@@ -98,20 +95,6 @@ def test_no_mirror_is_an_error_that_says_how(root: Path) -> None:
     assert "MOBY_DEBIAN_MIRROR" in caught.value.fix
 
 
-def test_no_keyring_is_an_error_that_says_how(root: Path) -> None:
-    (root / mirror.KEYRING).unlink()
-    with pytest.raises(PlatformError) as caught:
-        mirror.choose(context(MOBY_DEBIAN_MIRROR="http://m.example/debian"), root)
-    assert "MOBY_DEBIAN_KEYRING" in caught.value.fix
-
-
-def test_a_keyring_may_be_given(root: Path) -> None:
-    own = root / "own.gpg"
-    own.write_bytes(b"key")
-    variables = {"MOBY_DEBIAN_MIRROR": "http://m.example/debian", "MOBY_DEBIAN_KEYRING": str(own)}
-    assert mirror.choose(context(**variables), root).keyring == own
-
-
 @pytest.mark.parametrize("url", ["ftp://a.example/debian", "/srv/debian", "http://", "http:///debian"])
 def test_only_http_is_understood(root: Path, url: str) -> None:
     with pytest.raises(ConfigError):
@@ -119,7 +102,7 @@ def test_only_http_is_understood(root: Path, url: str) -> None:
 
 
 def test_splits_urls_back_into_archive_and_path() -> None:
-    made = Mirror(main="http://m.example/debian", security="http://m.example/debian-security", keyring=None)
+    made = Mirror(main="http://m.example/debian", security="http://m.example/debian-security")
     assert made.split("http://m.example/debian/pool/a.deb") == ("debian", "pool/a.deb")
     assert made.split("http://m.example/debian-security/pool/a.deb") == ("debian-security", "pool/a.deb")
     with pytest.raises(ConfigError):
@@ -127,8 +110,8 @@ def test_splits_urls_back_into_archive_and_path() -> None:
 
 
 def test_snapshot_url_fills_in_archive_and_date() -> None:
-    made = Mirror(main="m", security="s", keyring=None, snapshot="http://snap.example/{archive}/{date}")
+    made = Mirror(main="m", security="s", snapshot="http://snap.example/{archive}/{date}")
     url = made.snapshot_url("debian-security", "pool/a.deb", "20260101T000000Z")
     assert url == "http://snap.example/debian-security/20260101T000000Z/pool/a.deb"
-    plain = Mirror(main="m", security="s", keyring=None, snapshot="http://snap.example")
+    plain = Mirror(main="m", security="s", snapshot="http://snap.example")
     assert plain.snapshot_url("debian", "a.deb", "") == "http://snap.example/debian/a.deb"

@@ -8,7 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.support.debs import Deb, Served, deb, mirror
+from tests.support.debs import KEY, Deb, Served, deb, mirror
+from tests.support.pgp import Key
 
 from moby.components.mirror import Mirror
 from moby.components.recipe import Extent, Request
@@ -36,9 +37,16 @@ def served() -> Iterator[Served]:
 
 
 @pytest.fixture(scope="module")
-def resolver(served: Served, tmp_path_factory: pytest.TempPathFactory) -> Resolver:
-    chosen = Mirror(main=f"{served.url}/debian", security=f"{served.url}/debian-security", keyring=None)
-    return Resolver(chosen, tmp_path_factory.mktemp("work"), {**os.environ, "http_proxy": ""})
+def keyring(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("keys") / "keys.gpg"
+    path.write_bytes(KEY.keyring)
+    return path
+
+
+@pytest.fixture(scope="module")
+def resolver(served: Served, keyring: Path, tmp_path_factory: pytest.TempPathFactory) -> Resolver:
+    chosen = Mirror(main=f"{served.url}/debian", security=f"{served.url}/debian-security")
+    return Resolver(chosen, keyring, tmp_path_factory.mktemp("work"), {**os.environ, "http_proxy": ""})
 
 
 def rows(resolver: Resolver, request: Request) -> list[str]:
@@ -82,19 +90,30 @@ def test_what_cannot_be_satisfied_is_an_error_with_apts_words(resolver: Resolver
     assert caught.value.where == "Debian trixie"
 
 
-def test_an_unsigned_archive_is_refused(served: Served, tmp_path: Path) -> None:
+@pytest.mark.parametrize("keys", [b"", Key(seed=b"1" * 32).keyring], ids=["none", "another"])
+def test_an_archive_signed_by_others_is_refused(served: Served, tmp_path: Path, keys: bytes) -> None:
     keyring = tmp_path / "keys.gpg"
-    keyring.write_bytes(b"")
-    chosen = Mirror(main=f"{served.url}/debian", security=f"{served.url}/debian-security", keyring=keyring)
+    keyring.write_bytes(keys)
+    chosen = Mirror(main=f"{served.url}/debian", security=f"{served.url}/debian-security")
     with pytest.raises(PlatformError, match="not signed"):
-        Resolver(chosen, tmp_path / "work", {**os.environ, "http_proxy": ""}).resolve(REQUEST)
+        Resolver(chosen, keyring, tmp_path / "work", {**os.environ, "http_proxy": ""}).resolve(REQUEST)
 
 
-def test_without_apt_the_error_says_what_to_do(served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_index_that_was_altered_is_refused(keyring: Path, tmp_path: Path) -> None:
+    with mirror(ALL) as other:
+        other.files["/debian/dists/trixie/Release"] += b"\n"
+        chosen = Mirror(main=f"{other.url}/debian", security=f"{other.url}/debian-security")
+        with pytest.raises(PlatformError, match="signature"):
+            Resolver(chosen, keyring, tmp_path / "work", {**os.environ, "http_proxy": ""}).resolve(REQUEST)
+
+
+def test_without_apt_the_error_says_what_to_do(
+    served: Served, keyring: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    chosen = Mirror(main=f"{served.url}/debian", security=f"{served.url}/debian-security", keyring=None)
+    chosen = Mirror(main=f"{served.url}/debian", security=f"{served.url}/debian-security")
     with pytest.raises(PlatformError, match="apt-get is not installed") as caught:
-        Resolver(chosen, tmp_path / "work", {}).resolve(REQUEST)
+        Resolver(chosen, keyring, tmp_path / "work", {}).resolve(REQUEST)
     assert "lock" in caught.value.fix
 
 

@@ -49,12 +49,10 @@ def served(package: Deb) -> Iterator[Served]:
 
 @pytest.fixture
 def context(served: Served, tmp_path: Path) -> Context:
-    (tmp_path / "keys").write_bytes(b"")
     return Context.from_environment(
         {
             "XDG_CACHE_HOME": str(tmp_path / "cache"),
             "MOBY_DEBIAN_MIRROR": f"{served.url}/debian",
-            "MOBY_DEBIAN_KEYRING": str(tmp_path / "keys"),
             "PATH": str(tmp_path / "bin"),
         }
     )
