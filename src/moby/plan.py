@@ -5,35 +5,41 @@ What can only be known from the images (their labels) is checked here for all of
 
 from __future__ import annotations
 
-import os
-import stat
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, Protocol
 
-from moby import metadata
+from moby import fileplan, metadata
 from moby.config import decode, fields
 from moby.config.container import ImageEntry, ImageLabel, Mount
-from moby.config.model import Config, FileSpec, KernelSpec, VolumeSpec
+from moby.config.model import Config, KernelSpec, VolumeSpec
 from moby.config.places import Path as Place
-from moby.config.places import Places
-from moby.effective import Effective, effective
+from moby.effective import Effective, Origin, effective
 from moby.errors import ConfigError, MobyError
-from moby.formats.entry import Kind
+from moby.fileplan import FilePlan, Look
 from moby.oci.image import Image
 from moby.oci.manifest import Platform
 from moby.oci.reference import Reference
 from moby.runtime import config_json, runtime_json
 
+__all__ = [
+    "ContainerPlan",
+    "FilePlan",
+    "InitPlan",
+    "KernelPlan",
+    "Plan",
+    "Resolver",
+    "VolumePlan",
+    "container_ids",
+    "images",
+    "plan",
+]
+
 FIRST_ID = 100
 DEFAULT_BINARY = "kernel"
 DEFAULT_TAR = "kernel.tar"
 VOLUMES = "containers/volumes"
-_FILE_MODE = 0o600
-_DIRECTORY_MODE = 0o700
-# Directories of the root that everybody must be able to enter.
-_PUBLIC = frozenset(("bin", "dev", "etc", "home", "lib", "proc", "run", "sbin", "sys", "tmp", "usr", "var"))
 
 Section = Literal["onboot", "onshutdown", "services"]
 SECTIONS: tuple[Section, ...] = ("onboot", "onshutdown", "services")
@@ -104,20 +110,6 @@ class ContainerPlan:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FilePlan:
-    """An entry of ``files``. ``path`` is clean and relative, ``data`` the content or the file of this host to copy."""
-
-    index: int
-    path: str
-    kind: Kind
-    mode: int
-    uid: int
-    gid: int
-    data: bytes | Path = b""
-    target: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """Everything that is decided before the first byte is written. ``metadata`` is the configuration in YAML."""
 
@@ -137,7 +129,7 @@ def plan(
     *,
     architecture: str,
     home: Path | None = None,
-    look: Callable[[Path], os.stat_result] = Path.stat,
+    look: Look = Path.stat,
 ) -> Plan:
     """Decide everything for ``config`` on ``linux/architecture``.
 
@@ -148,7 +140,7 @@ def plan(
     pins = _resolve(config, resolver, target)
     faults: list[ConfigError] = []
     containers = tuple(_containers(config, pins, target, faults))
-    files = tuple(_files(config, home or Path.home(), look, faults))
+    files = tuple(fileplan.files(config, container_ids(config), home or Path.home(), look, faults))
     if faults:
         raise ConfigError.gather(faults)
     return Plan(
@@ -159,7 +151,7 @@ def plan(
         containers=containers,
         files=files,
         metadata=metadata.metadata_yaml(config),
-        warnings=(*config.notices, *_warnings(config)),
+        warnings=(*config.notices, *_warnings(config, containers)),
     )
 
 
@@ -234,47 +226,72 @@ def _volume(volume: VolumeSpec, pins: _Pins, target: Platform) -> VolumePlan:
     )
 
 
-def _containers(config: Config, pins: _Pins, target: Platform, faults: list[ConfigError]) -> Iterator[ContainerPlan]:
-    ids = container_ids(config)
+def _labels(
+    config: Config, pins: _Pins, target: Platform, faults: list[ConfigError]
+) -> dict[Reference, ImageLabel | None]:
+    """The settings in the labels of all containers' images; an image whose label is faulty is left out."""
     labels: dict[Reference, ImageLabel | None] = {}
+    for reference in dict.fromkeys(Reference.parse(entry.image) for _, _, entry in _entries(config)):
+        text = (pins[reference, target].config.labels or {}).get(decode.LABEL, "")
+        try:
+            labels[reference] = decode.label(text, image=str(reference))
+        except ConfigError as error:
+            faults.append(error)
+    return labels
+
+
+def _containers(config: Config, pins: _Pins, target: Platform, faults: list[ConfigError]) -> Iterator[ContainerPlan]:
+    labels = _labels(config, pins, target, faults)
+    ids = container_ids(config)
     roots: dict[Reference, str] = {}
     for section, index, entry in _entries(config):
         reference = Reference.parse(entry.image)
+        if reference not in labels:
+            continue
         image = pins[reference, target]
         try:
-            if reference not in labels:
-                labels[reference] = None  # a faulty label is reported once
-                labels[reference] = decode.label(
-                    (image.config.labels or {}).get(decode.LABEL, ""), image=str(reference)
-                )
             settings = effective(_with_volumes(entry, config), labels[reference], image.config)
-            spec = config_json(settings.settings, ids)
+            yield _container((section, index, entry), image, settings, ids, roots)
         except ConfigError as error:
-            faults.append(_placed(error, config.places, (section, index)))
-            continue
-        directory = f"containers/{section}/{entry.name if section == 'services' else f'{index:03}-{entry.name}'}"
-        readonly = bool(settings.settings.readonly)
-        first = reference not in roots
-        root = roots.setdefault(reference, f"{directory}/{'rootfs' if readonly else 'lower'}")
-        yield ContainerPlan(
-            section=section,
-            index=index,
-            name=entry.name,
-            image=image,
-            directory=directory,
-            root_directory=root,
-            readonly=readonly,
-            unpack=first,
-            config_json=spec,
-            runtime_json=runtime_json(settings.runtime, directory=directory, root_directory=root, readonly=readonly),
-            effective=settings,
-        )
+            faults.append(config.places.placed(error, (section, index)))
 
 
-def _placed(error: ConfigError, places: Places, place: Place) -> ConfigError:
-    if error.where:
-        return error
-    return ConfigError(error.what, where=places.where(place), fix=error.fix, others=error.others)
+def _container(
+    key: tuple[Section, int, ImageEntry],
+    image: Image,
+    settings: Effective,
+    ids: Mapping[str, int],
+    roots: dict[Reference, str],
+) -> ContainerPlan:
+    """One container; ``roots`` remembers where each image is unpacked."""
+    section, index, entry = key
+    directory = f"containers/{section}/{entry.name if section == 'services' else f'{index:03}-{entry.name}'}"
+    readonly = bool(settings.settings.readonly)
+    reference = Reference.parse(entry.image)
+    first = reference not in roots
+    root = roots.setdefault(reference, f"{directory}/{'rootfs' if readonly else 'lower'}")
+    return ContainerPlan(
+        section=section,
+        index=index,
+        name=entry.name,
+        image=image,
+        directory=directory,
+        root_directory=root,
+        readonly=readonly,
+        unpack=first,
+        config_json=_config_json(settings, ids),
+        runtime_json=runtime_json(settings.runtime, directory=directory, root_directory=root, readonly=readonly),
+        effective=settings,
+    )
+
+
+def _config_json(settings: Effective, ids: Mapping[str, int]) -> bytes:
+    try:
+        return config_json(settings.settings, ids)
+    except ConfigError as error:
+        labelled = any(Origin.LABEL in settings.origins[key] for key in ("uid", "gid", "additional_gids"))
+        wanted = ", which its image's label wants" if labelled else ""
+        raise ConfigError(f"{error.what}{wanted}", fix=error.fix) from error
 
 
 def _with_volumes(entry: ImageEntry, config: Config) -> ImageEntry:
@@ -304,51 +321,7 @@ def _merged(name: str, config: Config) -> str:
     return f"/{VOLUMES}/{name}/merged"
 
 
-def _files(
-    config: Config, home: Path, look: Callable[[Path], os.stat_result], faults: list[ConfigError]
-) -> Iterator[FilePlan]:
-    ids = container_ids(config)
-    for index, file in enumerate(config.files or ()):
-        kind = Kind.DIRECTORY if file.directory else Kind.SYMLINK if file.symlink else Kind.FILE
-        default = _DIRECTORY_MODE if kind is Kind.DIRECTORY else _FILE_MODE
-        try:
-            data = _data(file, config, home, look) if kind is Kind.FILE else b""
-            if data is None:
-                continue
-            yield FilePlan(
-                index=index,
-                path=fields.file_path(file.path),
-                kind=kind,
-                mode=fields.octal(file.mode) if file.mode else default,
-                uid=fields.user_id(file.uid, ids),
-                gid=fields.user_id(file.gid, ids),
-                data=data,
-                target=file.symlink if kind is Kind.SYMLINK else "",
-            )
-        except ConfigError as error:
-            faults.append(_placed(error, config.places, ("files", index)))
-
-
-def _data(file: FileSpec, config: Config, home: Path, look: Callable[[Path], os.stat_result]) -> bytes | Path | None:
-    """The content of a regular file; None when it is optional and its source is missing."""
-    if file.contents is not None:
-        return file.contents.encode()
-    if file.metadata:
-        return metadata.metadata_yaml(config) if file.metadata == "yaml" else metadata.metadata_json(config)
-    path = home / file.source[2:] if file.source.startswith("~/") else Path(file.source)
-    try:
-        status = look(path)
-    except OSError as error:
-        if file.optional:
-            return None
-        fix = "paths start from the current directory; optional: true leaves a missing file out"
-        raise ConfigError(f"cannot read source {str(path)!r}: {error.strerror}", fix=fix) from error
-    if not stat.S_ISREG(status.st_mode):
-        raise ConfigError(f"source {str(path)!r} is not a regular file")
-    return path
-
-
-def _warnings(config: Config) -> Iterator[str]:
+def _warnings(config: Config, containers: Sequence[ContainerPlan]) -> Iterator[str]:
     if config.trust is not None and not config.trust.keys:
         yield f"{config.places.where(('trust',))}: trust names no keys, so no signature is checked"
     for section, index, entry in _entries(config):
@@ -356,21 +329,10 @@ def _warnings(config: Config) -> Iterator[str]:
             value = getattr(entry, key)
             if value not in ("", "host", "root", "new", "none") and not value.startswith("/"):
                 yield f"{config.places.where((section, index, key))}: {value!r} is taken for the path of a namespace"
+    for container in containers:
+        settings = container.effective.settings
+        if settings.hostname and settings.uts in ("", "host", "root"):
+            where = config.places.where((container.section, container.index))
+            yield f"{where}: hostname {settings.hostname!r} needs uts: new, or the container does not start"
     if not config.init:
-        yield from _closed_directories(config)
-
-
-def _closed_directories(config: Config) -> Iterator[str]:
-    """Public directories that come to be only as the parents of a private file, and so are closed to others.
-
-    With init images the directories are theirs and keep their mode.
-    """
-    seen: set[str] = set()
-    for index, file in enumerate(config.files or ()):
-        path = fields.file_path(file.path)
-        top, slash, _ = path.partition("/")
-        mode = fields.octal(file.mode) if file.mode else _DIRECTORY_MODE if file.directory else _FILE_MODE
-        if slash and top in _PUBLIC and top not in seen and mode & 0o007 == 0:
-            where = config.places.where(("files", index))
-            yield f"{where}: the mode of this file closes /{top} to everybody but root; list {top} as a directory first"
-        seen.add(top)
+        yield from fileplan.closed_directories(config)

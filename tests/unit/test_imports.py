@@ -15,12 +15,12 @@ LAYERS = (
     ("formats", "artifact"),
     ("oci", "config"),
     ("components",),
-    ("effective", "ocispec", "runtime", "metadata", "yamltext", "plan"),
+    ("effective", "ocispec", "runtime", "metadata", "yamltext", "fileplan", "plan"),
     ("rootfs",),
     ("outputs",),
     ("machines", "clouds", "evidence", "testing"),
     ("api", "__init__"),
-    ("cli",),
+    ("cli", "__main__"),
 )
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from pydantic import ValidationError
 
@@ -18,6 +19,8 @@ from moby.config.places import Fault, Mark, Path, Places
 from moby.config.spec import Spec
 from moby.config.suggest import did_you_mean
 from moby.errors import ConfigError
+
+_Model = TypeVar("_Model", bound=Spec)
 
 CONTAINERS = ("onboot", "onshutdown", "services")
 
@@ -36,7 +39,7 @@ class Part:
             if isinstance(item, dict):
                 yield (section, index), item
 
-    def models(self, section: str, model: type[Spec]) -> Iterator[tuple[Path, Spec]]:
+    def models(self, section: str, model: type[_Model]) -> Iterator[tuple[Path, _Model]]:
         """The items of a section that have no fault of their own."""
         for path, item in self.items(section):
             try:
@@ -56,11 +59,9 @@ def check(parts: Sequence[Part]) -> list[list[Fault]]:
     for part, found in zip(parts, faults, strict=True):
         for section in CONTAINERS:
             for path, entry in part.models(section, ImageEntry):
-                assert isinstance(entry, ImageEntry)
                 found.extend(_ids(path, entry, names))
                 found.extend(_volumes(path, entry, volumes))
         for path, file in part.models("files", FileSpec):
-            assert isinstance(file, FileSpec)
             found.extend(_file_ids(path, file, names))
     return faults
 

@@ -79,6 +79,12 @@ class Places:
         ordered = sorted(faults, key=lambda each: self.mark(each.path, at_key=each.at_key))
         return [self.error(each) for each in ordered]
 
+    def placed(self, error: ConfigError, path: Path) -> ConfigError:
+        """``error`` with the place of ``path``, unless it has one already."""
+        if error.where:
+            return error
+        return ConfigError(error.what, where=self.where(path), fix=error.fix, others=error.others)
+
 
 def join(path: Path) -> str:
     """``a.b[0].c``."""

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -181,3 +183,9 @@ def test_notices_are_kept(tmp_path: Path) -> None:
 def test_parse_without_templates_refuses_them() -> None:
     with pytest.raises(ConfigError, match="is not an image reference"):
         parse('init: ["@pkg:x"]')
+
+
+def test_reading_a_local_file_loads_nothing_slow() -> None:
+    program = "import sys, moby.config.load; print(*sys.modules)"
+    found = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+    assert not {"httpx", "rich", "ruamel.yaml", "zstandard", "cryptography", "difflib"} & set(found.stdout.split())
