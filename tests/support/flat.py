@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from tests.support.images import Layer, image
-
 from moby.formats.entry import Entry, Kind
 from moby.oci import layers
 from moby.oci.image import Image
 from moby.oci.store import Store
+from tests.support.images import Layer, image
 
 NAME = "localhost/t:1"
 

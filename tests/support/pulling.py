@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import httpx
-from tests.support.images import MadeImage, image
 
 from moby.oci import layers
 from moby.oci.auth import Keychain
@@ -13,6 +12,7 @@ from moby.oci.manifest import Platform
 from moby.oci.reference import Reference
 from moby.oci.registry import Registry
 from moby.oci.store import Store
+from tests.support.images import MadeImage, image
 
 AMD64, ARM64 = Platform.parse("amd64"), Platform.parse("arm64")
 

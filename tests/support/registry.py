@@ -16,10 +16,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Self
 from urllib.parse import parse_qs, urlsplit
 
-from tests.support.images import MadeImage, index
-
 from moby.oci.digest import Digest
 from moby.oci.manifest import OCI_INDEX, OCI_MANIFEST
+from tests.support.images import MadeImage, index
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import httpx
 import pytest
-from tests.support.pulling import Puller
-from tests.support.registry import FakeRegistry
 
 from moby import http
 from moby.oci.store import Store
+from tests.support.pulling import Puller
+from tests.support.registry import FakeRegistry
 
 
 @pytest.fixture

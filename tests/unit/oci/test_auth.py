@@ -6,9 +6,6 @@ import json
 
 import httpx
 import pytest
-from tests.support.images import image
-from tests.support.pulling import Puller
-from tests.support.registry import Answer, FakeRegistry, Request, always, blobs, manifests, once
 
 from moby.errors import RegistryError
 from moby.oci import auth
@@ -16,6 +13,9 @@ from moby.oci.endpoint import origin
 from moby.oci.manifest import OCI_MANIFEST
 from moby.oci.reference import Reference
 from moby.oci.store import Store
+from tests.support.images import image
+from tests.support.pulling import Puller
+from tests.support.registry import Answer, FakeRegistry, Request, always, blobs, manifests, once
 
 # Redirects and credentials.
 

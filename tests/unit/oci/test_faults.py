@@ -8,14 +8,14 @@ from email.utils import formatdate
 
 import httpx
 import pytest
-from tests.support.images import image
-from tests.support.pulling import AMD64, Puller, big, state
-from tests.support.registry import Answer, FakeRegistry, Request, Rule, always, blobs, manifests, once, times
 
 from moby.errors import IntegrityError, MobyError, RegistryError
 from moby.oci.digest import Digest
 from moby.oci.manifest import OCI_INDEX, OCI_MANIFEST
 from moby.oci.store import Store
+from tests.support.images import image
+from tests.support.pulling import AMD64, Puller, big, state
+from tests.support.registry import Answer, FakeRegistry, Request, Rule, always, blobs, manifests, once, times
 
 # Lies. Nothing of them reaches the store.
 

@@ -3,11 +3,11 @@ from __future__ import annotations
 import tarfile
 
 import pytest
-from tests.support.flat import NAME, collect, flat, shown
-from tests.support.images import COMPRESSORS, Layer, Node, device, directory, hardlink, image, symlink
 
 from moby.errors import IntegrityError
 from moby.oci.store import Store
+from tests.support.flat import NAME, collect, flat, shown
+from tests.support.images import COMPRESSORS, Layer, Node, device, directory, hardlink, image, symlink
 
 
 def test_layers_come_bottom_first_in_their_own_order(store: Store) -> None:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import io
 
 import pytest
-from tests.support.flat import NAME, collect, flat
-from tests.support.images import Node, from_tars, hardlink, image, symlink, tar
 
 from moby.errors import IntegrityError
 from moby.oci import blob, layers
 from moby.oci.manifest import OCI_LAYER_GZIP, Platform
 from moby.oci.reference import Reference
 from moby.oci.store import Store
+from tests.support.flat import NAME, collect, flat
+from tests.support.images import Node, from_tars, hardlink, image, symlink, tar
 
 
 def refused(store: Store, *tars: bytes, compression: str = "gzip", **options: int) -> str:

@@ -8,8 +8,6 @@ from pathlib import Path
 
 import httpx
 import pytest
-from tests.support.docker_registry import Certificate, docker_registry, make_certificate, skopeo
-from tests.support.images import image, vector_images
 
 from moby import http
 from moby.errors import RegistryError
@@ -20,6 +18,8 @@ from moby.oci.manifest import Platform
 from moby.oci.reference import Reference
 from moby.oci.registry import Registry
 from moby.oci.store import Store
+from tests.support.docker_registry import Certificate, docker_registry, make_certificate, skopeo
+from tests.support.images import image, vector_images
 
 AMD64, ARM64 = Platform.parse("amd64"), Platform.parse("arm64")
 

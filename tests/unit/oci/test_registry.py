@@ -5,9 +5,6 @@ import socket
 
 import httpx
 import pytest
-from tests.support.images import image
-from tests.support.pulling import AMD64, ARM64, Puller, state
-from tests.support.registry import Answer, FakeRegistry, always, blobs
 
 from moby import http
 from moby.errors import ConfigError, RegistryError
@@ -15,6 +12,9 @@ from moby.oci.endpoint import parse_mirrors
 from moby.oci.manifest import DOCKER_INDEX, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST
 from moby.oci.reference import Reference
 from moby.oci.store import Store
+from tests.support.images import image
+from tests.support.pulling import AMD64, ARM64, Puller, state
+from tests.support.registry import Answer, FakeRegistry, always, blobs
 
 
 def test_pulls_an_image_by_tag(fake: FakeRegistry, puller: Puller, store: Store) -> None:

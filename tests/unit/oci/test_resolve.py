@@ -4,8 +4,6 @@ from collections.abc import Iterator
 
 import httpx
 import pytest
-from tests.support.images import image
-from tests.support.registry import Answer, FakeRegistry, always, manifests
 
 from moby import http, log
 from moby.errors import RegistryError
@@ -14,6 +12,8 @@ from moby.oci.reference import Reference
 from moby.oci.registry import Registry
 from moby.oci.resolve import ImageSource, PullPolicy
 from moby.oci.store import Store
+from tests.support.images import image
+from tests.support.registry import Answer, FakeRegistry, always, manifests
 
 AMD64, ARM64 = Platform.parse("amd64"), Platform.parse("arm64")
 

@@ -9,7 +9,6 @@ import threading
 from pathlib import Path
 
 import pytest
-from tests.support.images import MadeImage, image, index, vector_images
 
 from moby.errors import ConfigError, IntegrityError, PlatformError
 from moby.oci import blob
@@ -17,6 +16,7 @@ from moby.oci.digest import Digest
 from moby.oci.manifest import DOCKER_INDEX, OCI_LAYER, Descriptor, Platform
 from moby.oci.reference import Reference
 from moby.oci.store import Store
+from tests.support.images import MadeImage, image, index, vector_images
 
 AMD64 = Platform.parse("amd64")
 ARM64 = Platform.parse("arm64")
