@@ -7,8 +7,6 @@ part of the component's HASH. Source paths, times and build ids stay out of the 
 
 from __future__ import annotations
 
-import importlib.metadata
-import importlib.util
 import shlex
 import sys
 import tempfile
@@ -120,6 +118,8 @@ def from_environment(environment: Mapping[str, str], architecture: Architecture)
 
 def zig(architecture: Architecture) -> DriverCompiler:
     """Zig's compiler, when the ``zig`` extra is installed. Raises ``PlatformError``."""
+    import importlib.util
+
     if importlib.util.find_spec("ziglang") is None:
         raise PlatformError(
             "no C compiler for this host",
@@ -131,6 +131,8 @@ def zig(architecture: Architecture) -> DriverCompiler:
 
 def zig_id() -> str:
     """What a component's HASH says about it."""
+    import importlib.metadata  # slow to import, rarely needed
+
     try:
         return f"zig:{importlib.metadata.version('ziglang')}"
     except importlib.metadata.PackageNotFoundError:

@@ -11,16 +11,17 @@ import hashlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 from urllib.parse import quote
-
-import httpx
 
 from moby import log
 from moby.components.lock import Lock, Package
 from moby.components.mirror import Mirror
 from moby.errors import IntegrityError, RegistryError
 from moby.http import redact
+
+if TYPE_CHECKING:
+    import httpx
 
 _PARALLEL = 8
 _TRIES = 3
@@ -96,6 +97,8 @@ class Fetcher:
         return True
 
     def _stubborn(self, url: str, package: Package, file: BinaryIO, bar: log.Bar) -> bool:
+        import httpx  # slow to import, and only needed when something is missing
+
         for attempt in range(1, _TRIES + 1):
             try:
                 return self._get(url, package, file, bar)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from moby.components import deb
@@ -39,7 +40,7 @@ def from_package(package: Path, directory: Path, *, where: str) -> Path:
     for entry in deb.entries(package, where=where):
         if entry.path in PATHS and entry.kind is Kind.FILE and isinstance(entry.data, bytes):
             directory.mkdir(parents=True, exist_ok=True)
-            beside = target.with_suffix(".new")
+            beside = target.with_suffix(f".{os.getpid()}")
             beside.write_bytes(entry.data)
             beside.replace(target)
             return target

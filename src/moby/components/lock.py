@@ -7,6 +7,7 @@ archive's pool. ``archive`` is ``debian`` or ``debian-security``; where those li
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -110,7 +111,7 @@ class Lock:
             if old.packages == self.packages and old.request == self.request:
                 return False
         path.parent.mkdir(parents=True, exist_ok=True)
-        beside = path.with_name(f".{path.name}.new")
+        beside = path.with_name(f".{path.name}.{os.getpid()}")
         beside.write_text(self.text)
         beside.replace(path)
         return True

@@ -195,7 +195,8 @@ class Recipe:
                 found[relative] = Lock.parse(path.read_text(), where=str(path)).digest
             else:
                 executable = b"x" if path.stat().st_mode & 0o100 else b"-"
-                found[relative] = executable + hashlib.sha256(path.read_bytes()).digest()
+                with path.open("rb") as stream:
+                    found[relative] = executable + hashlib.file_digest(stream, "sha256").digest()
         for name, lock in overrides.items():
             found[f"{LOCK_DIRECTORY}/{name}.lock"] = lock.digest
         return found

@@ -15,7 +15,7 @@ import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import BinaryIO
 
@@ -143,7 +143,7 @@ class Tools:
         if named is not None:
             return named
         host = host_architecture()
-        if not self._has("cc", host):
+        if not self._compiles(host):
             return compile.zig(target)
         assert host is not None
         root = self._tool("cc", host, target)
@@ -164,9 +164,13 @@ class Tools:
         named = self._context.environment.get("MOBY_CC")
         if named:
             return f"MOBY_CC={named}"
-        if not self._has("cc", host_architecture()):
+        if not self._compiles(host_architecture()):
             return compile.zig_id()
-        return f"cc:{Recipe.load(catalog.directory('cc')).base_hash}"
+        return f"cc:{self._cc.base_hash}"
+
+    @cached_property
+    def _cc(self) -> Recipe:
+        return Recipe.load(catalog.directory("cc"))
 
     def others(self, directory: Path, programs: Mapping[str, str]) -> Toolset:
         """Programs (name → path in the packages) of the recipe in ``directory``, unpacked on first use."""
@@ -174,15 +178,16 @@ class Tools:
         root = self.unpacked(Recipe.load(directory), host)
         return Toolset(programs={name: wrap(root, host, name, place) for name, place in programs.items()}, root=root)
 
-    def _has(self, name: str, host: Architecture | None) -> bool:
-        return host is not None and host in Recipe.load(catalog.directory(name)).architectures
+    def _compiles(self, host: Architecture | None) -> bool:
+        return host is not None and platform.system() == "Linux" and host in self._cc.architectures
 
     def _tool(self, name: str, host: Architecture, target: Architecture) -> Path:
         return self.unpacked(Recipe.load(catalog.directory(name)), host, target)
 
     def unpacked(self, recipe: Recipe, host: Architecture, target: Architecture | None = None) -> Path:
-        """The directory of a tool that runs on ``host``, made on first use; ``target`` is what it works for, if it has
-        ``targets``. Raises as ``Packages``.
+        """The directory of a tool for ``host``, made on first use. Raises as ``Packages``.
+
+        ``target`` is the architecture it works for, when its recipe has ``targets``.
         """
         recipe = self._packages.settle(recipe, host, target)
         key = f"{recipe.name}-{lock_name(host, target)}-{recipe.hash[:16]}"

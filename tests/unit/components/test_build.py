@@ -9,9 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from tests.support.debs import KEY, Deb, Served, deb, lock, mirror
-from tests.support.elfs import dynamic, module
-from tests.support.images import Node, symlink
 
 from moby.artifact import Architecture
 from moby.components.build import Components
@@ -25,6 +22,9 @@ from moby.oci.image import Image
 from moby.oci.manifest import OCI_LAYER_ZSTD, Platform
 from moby.oci.reference import Reference
 from moby.oci.store import Store
+from tests.support.debs import KEY, Deb, Served, deb, lock, mirror
+from tests.support.elfs import dynamic, module
+from tests.support.images import Node, symlink
 
 AMD64 = Platform(os="linux", architecture="amd64")
 ARM64 = Platform(os="linux", architecture="arm64")

@@ -7,12 +7,12 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from tests.support.debs import Deb, ar, deb, raw_tar
-from tests.support.images import Content, hardlink, symlink
 
 from moby.components import deb as debs
 from moby.errors import IntegrityError
 from moby.formats.entry import Entry, Kind, file
+from tests.support.debs import Deb, ar, deb, raw_tar
+from tests.support.images import Content, hardlink, symlink
 
 
 def save(made: Deb | bytes, directory: Path) -> Path:

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.support.images import MadeImage, image
 
 from moby.components import docker
 from moby.components.recipe import Recipe
@@ -17,6 +16,7 @@ from moby.errors import CommandError, ConfigError, IntegrityError, PlatformError
 from moby.oci.digest import Digest
 from moby.oci.manifest import OCI_MANIFEST, Platform
 from moby.oci.store import Store
+from tests.support.images import MadeImage, image
 
 AMD64 = Platform(os="linux", architecture="amd64")
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.support import elfs
 
 from moby.components import elf
 from moby.errors import IntegrityError
+from tests.support import elfs
 
 
 def read(data: bytes) -> elf.Elf | None:

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import httpx
 import pytest
-from tests.support.debs import Deb, Served, deb, lock, mirror
 
 from moby.components.fetch import Fetcher, Gone
 from moby.components.lock import Lock
 from moby.components.mirror import Mirror
 from moby.errors import IntegrityError, RegistryError
+from tests.support.debs import Deb, Served, deb, lock, mirror
 
 BIG = deb("big", files={"usr/share/x": bytes(range(256)) * 4000}, compression="")
 

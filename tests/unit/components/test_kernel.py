@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.support.elfs import module
 
 from moby.artifact import Architecture
 from moby.components.kernel import KernelFiles
@@ -17,6 +16,7 @@ from moby.components.model import Kernel
 from moby.components.tree import Tree
 from moby.errors import ConfigError, IntegrityError
 from moby.formats.entry import file
+from tests.support.elfs import module
 
 VERSION = "6.12.117+deb13-cloud-amd64"
 BASE = f"usr/lib/modules/{VERSION}"

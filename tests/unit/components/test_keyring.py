@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.support.debs import deb
-from tests.support.images import Content, symlink
 
 from moby.components import keyring
 from moby.context import Context
 from moby.errors import IntegrityError, PlatformError
+from tests.support.debs import deb
+from tests.support.images import Content, symlink
 
 
 def context(**variables: str) -> Context:

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.support.debs import deb, lock
 
 from moby.components.lock import Lock, Package
 from moby.errors import ConfigError
+from tests.support.debs import deb, lock
 
 WORD = st.from_regex(r"[a-z0-9][a-z0-9.+~-]{0,20}", fullmatch=True)
 PACKAGES = st.builds(

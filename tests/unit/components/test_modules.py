@@ -6,10 +6,10 @@ import lzma
 from collections.abc import Sequence
 
 import pytest
-from tests.support.elfs import module
 
 from moby.components.modules import Modules, name_of
 from moby.errors import ConfigError, IntegrityError
+from tests.support.elfs import module
 
 FILES = {
     "kernel/drivers/net/virtio_net.ko.xz": lzma.compress(module("virtio_net", depends=["net-failover", "virtio"])),

@@ -6,13 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.support.debs import deb, lock
 
 from moby.artifact import Architecture
 from moby.components import catalog
 from moby.components.lock import Lock
 from moby.components.recipe import Extent, Recipe, lock_name
 from moby.errors import ConfigError
+from tests.support.debs import deb, lock
 
 AMD64, ARM64 = Architecture.AMD64, Architecture.ARM64
 

@@ -8,13 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.support.debs import KEY, Deb, Served, deb, mirror
-from tests.support.pgp import Key
 
 from moby.components.mirror import Mirror
 from moby.components.recipe import Extent, Request
 from moby.components.resolve import Resolver, configuration
 from moby.errors import ConfigError, PlatformError
+from tests.support.debs import KEY, Deb, Served, deb, mirror
+from tests.support.pgp import Key
 
 WEB = deb("web", depends="libweb, common", version="2.0-1+b1")
 LIBWEB = deb("libweb", depends="common", version="1:1.0~rc1")

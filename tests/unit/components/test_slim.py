@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.support.elfs import dynamic
 
 from moby.artifact import Architecture
 from moby.components import slim
@@ -17,6 +16,7 @@ from moby.components.tools import host_architecture
 from moby.components.tree import Tree
 from moby.errors import ConfigError
 from moby.formats.entry import directory, file, symlink
+from tests.support.elfs import dynamic
 
 LIB = "usr/lib/x86_64-linux-gnu"
 LOADER = "/lib64/ld-linux-x86-64.so.2"

@@ -8,8 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.support.debs import Deb, Served, deb, lock, mirror
-from tests.support.images import Content, Node, symlink
 
 from moby.artifact import Architecture
 from moby.components import catalog, slim, tools
@@ -18,6 +16,8 @@ from moby.components.recipe import Recipe
 from moby.components.tools import Tools, host_architecture
 from moby.context import Context
 from moby.errors import PlatformError
+from tests.support.debs import Deb, Served, deb, lock, mirror
+from tests.support.images import Content, Node, symlink
 
 HOST = host_architecture() or Architecture.AMD64
 
