@@ -210,6 +210,9 @@ void life_stop(struct container *container)
 	container->again = false;
 	if (container->state == WAITING || container->state == RESTARTING)
 		container->state = STOPPED;
+	int64_t limit = uptime_ms() + 2 * GRACE_MS;
+	if (container->state == STARTING && container->due_ms > limit)
+		container->due_ms = limit; /* the machine may be waiting */
 	if (container->state != RUNNING)
 		return;
 	char path[64];
@@ -277,5 +280,5 @@ void life_adopt(struct container *container)
 	else if (state == STOPPING)
 		life_stop(container);
 	else
-		say_debug("%s %s goes on as process %d", kind(container), container->name, (int)container->pid);
+		mark_logs(container);
 }

@@ -25,7 +25,7 @@ bool logs_path(const struct container *container, enum stream stream, char path[
 
 int logs_open(const char *path)
 {
-	return open(path, O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0640);
+	return open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0640);
 }
 
 /* Copy from `offset` on, until no more comes. */

@@ -67,6 +67,7 @@ static bool load(const char *directory, const char *name, const char *cmdline)
 	if (fd >= 0 && (syscall(SYS_finit_module, fd, parameters, packed ? MODULE_INIT_COMPRESSED_FILE : 0) == 0 ||
 		errno == EEXIST)) {
 		close(fd);
+		say_debug("module %s loaded", name);
 		return true;
 	}
 	/* ENODEV: the driver found nothing that it is made for. */

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from tests.unit.guest import programs
 from tests.unit.guest.machine import Machine
 

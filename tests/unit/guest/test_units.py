@@ -6,9 +6,9 @@ import re
 from pathlib import Path
 
 import pytest
-from tests.unit.guest import programs
 
 from moby import proc
+from tests.unit.guest import programs
 
 _TEXT = (programs.RECIPE / "test/unit.c").read_text()
 _CASES = re.findall(r"^CASE\((\w+)\)$", _TEXT, re.MULTILINE)
