@@ -100,7 +100,7 @@ class _Emitter:
         for index, (key, value) in enumerate(values.items()):
             if index:
                 self._new_line(indent)
-            self._text(key, indent, is_key=True)
+            self._text(key, indent, indent, is_key=True)
             self._write(":")
             self._value(value, indent)
 
@@ -113,7 +113,7 @@ class _Emitter:
         elif isinstance(value, list | tuple) and value:
             self._list(value, inner if self._style.lists_indented else indent)
         else:
-            self._scalar(value, inner)
+            self._scalar(value, indent, inner)
 
     def _list(self, values: Sequence[Plain], indent: int) -> None:
         for each in values:
@@ -123,12 +123,13 @@ class _Emitter:
                 self._write(" ")
                 self.mapping(each, indent + 2)
             else:
-                self._scalar(each, indent + 2)
+                self._scalar(each, indent, indent + 2)
 
-    def _scalar(self, value: Plain, indent: int) -> None:
+    def _scalar(self, value: Plain, outer: int, indent: int) -> None:
+        """A value of a mapping or list at ``outer``; further lines of it start at ``indent``."""
         self._write(" ")
         if isinstance(value, str):
-            self._text(value, indent)
+            self._text(value, outer, indent)
         elif isinstance(value, Mapping):
             self._write("{}")
         elif isinstance(value, list | tuple):
@@ -138,10 +139,10 @@ class _Emitter:
         else:
             self._write(str(value).lower())
 
-    def _text(self, text: str, indent: int, *, is_key: bool = False) -> None:
+    def _text(self, text: str, outer: int, indent: int, *, is_key: bool = False) -> None:
         way = _way(text, self._style)
         if way is _Way.BLOCK and not is_key:
-            self._block(text, indent)
+            self._block(text, outer, indent)
         elif way is _Way.PLAIN:
             self._folded(text, indent, fold=not is_key, at_ends=True)
         elif way is _Way.SINGLE:
@@ -153,8 +154,10 @@ class _Emitter:
             self._double(text, indent, fold=not is_key)
             self._write('"')
 
-    def _block(self, text: str, indent: int) -> None:
-        hint = str(self._style.indent) if text[0] in " \n" else ""
+    def _block(self, text: str, outer: int, indent: int) -> None:
+        # yaml.v3 gives its own step here also where it indents by less, and nothing before a tab: its output cannot be
+        # read back then, so there ours differs.
+        hint = str(indent - outer) if text[0] in " \n\t" else ""
         chomp = "-" if not text.endswith("\n") else "+" if text == "\n" or text.endswith("\n\n") else ""
         self._write(f"|{hint}{chomp}")
         self._end_line()

@@ -6,8 +6,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from tests.support.images import VECTORS
-
 from moby.config.load import parse
 from moby.errors import RegistryError
 from moby.oci.digest import Digest
@@ -15,6 +13,7 @@ from moby.oci.image import Image
 from moby.oci.manifest import ImageConfig, Platform
 from moby.oci.reference import Reference
 from moby.plan import Plan, plan
+from tests.support.images import VECTORS
 
 
 @dataclass

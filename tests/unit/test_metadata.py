@@ -3,11 +3,10 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 
-from tests.support.images import VECTORS
-from tests.unit.test_runtime import EVERY_KEY
-
 from moby.config.load import parse
 from moby.metadata import dry_run, metadata_json, metadata_yaml
+from tests.support.images import VECTORS
+from tests.unit.test_runtime import EVERY_KEY
 
 REST = """
 kernel: {image: linuxkit/kernel:6.6, cmdline: "console=ttyS0 console=tty0", tar: "", ucode: intel-ucode.cpio}

@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.support.plans import Shelf, labelled, planned
 
 from moby.config.load import parse
 from moby.config.model import Config
@@ -14,6 +13,7 @@ from moby.errors import ConfigError, RegistryError
 from moby.formats.entry import Kind
 from moby.oci.manifest import ImageConfig, Platform
 from moby.plan import ContainerPlan, container_ids, images, plan
+from tests.support.plans import Shelf, labelled, planned
 
 
 def failures(text: str, shelf: Shelf | None = None) -> list[str]:

@@ -7,11 +7,11 @@ import json
 from pathlib import Path
 
 import pytest
-from tests.support.images import VECTORS
-from tests.support.plans import planned, vector_shelf
 
 from moby.config.load import parse
 from moby.plan import Plan, plan
+from tests.support.images import VECTORS
+from tests.support.plans import planned, vector_shelf
 
 NAMES = sorted(path.name for path in VECTORS.iterdir() if path.is_dir())
 

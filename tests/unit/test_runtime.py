@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.support.plans import planned, spec
 
 from moby.config.fields import CAPABILITIES
 from moby.errors import ConfigError
 from moby.oci.manifest import ImageConfig
+from tests.support.plans import planned, spec
 
 DEFAULTS = ["/dev", "/dev/pts", "/proc", "/sys", "/sys/fs/cgroup"]
 
