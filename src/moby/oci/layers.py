@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, BinaryIO, cast
@@ -53,7 +54,7 @@ class _Writer:
         self._flat = flat
         self._origin = origin
         self._specials: dict[int, Entry] = {}
-        self._linked = {origin for origin, _ in flat.links.values()}
+        self._linked = Counter(origin for origin, _ in flat.links.values())
 
     def entries(self, store: Store, image: Image) -> Iterator[Entry]:
         for number, layer in enumerate(image.layers):
@@ -77,7 +78,7 @@ class _Writer:
         if at in flat.links:
             yield self._link(at, entry, path)
             return
-        written = replace(entry, path=path, origin=self._origin)
+        written = replace(entry, path=path, origin=self._origin, links=1 + self._linked[at])
         if at in self._linked and entry.kind is not Kind.FILE:
             self._specials[at] = written
         yield written
