@@ -2,8 +2,9 @@
 
 Nothing here looks at the host: paths, ports and descriptors are given. ``-nodefaults`` leaves out every device that is
 not listed; ``romfile=`` spares the network boot ROM; ``-no-reboot`` turns a guest's reset into an exit, so that its
-reason can be read from the event. Disks are virtio-blk and CDs are virtio-scsi because Debian's cloud kernels drive
-nothing else. Control and console are sockets that are open before QEMU starts: no path can be raced or too long.
+reason can be read from the event; ``-S`` keeps the guest from starting before somebody listens to events. Disks are
+virtio-blk and CDs are virtio-scsi because Debian's cloud kernels drive nothing else. Control and console are sockets
+that are open before QEMU starts: no path can be raced or too long.
 """
 
 from __future__ import annotations
@@ -143,7 +144,7 @@ class Command:
 def argv(command: Command) -> list[str]:
     """The words to start, program first."""
     words = [*command.qemu, "-name", f"guest={_value(command.name)}", *command.virtual.words]
-    words += ["-nodefaults", "-no-user-config", "-no-reboot"]
+    words += ["-nodefaults", "-no-user-config", "-no-reboot", "-S"]
     words += ["-smp", str(command.cpus), "-m", str(command.memory_mib), "-uuid", command.uuid]
     words += ["-pidfile", str(command.pidfile), *_display(command), *_channels(command.channels)]
     words += ["-object", "rng-builtin,id=rng0", "-device", "virtio-rng-pci,rng=rng0"]
@@ -193,8 +194,9 @@ def _disks(command: Command) -> list[str]:
     for index, disk in enumerate(command.disks):
         readonly = ",readonly=on" if disk.readonly else ""
         drive = f"if=none,id=disk{index},format={disk.format},file={_value(disk.path)}{readonly}"
-        device = f"virtio-blk-pci,drive=disk{index},bootindex={index + (1 if command.boot_cd else 0)}"
-        words += ["-drive", drive, "-device", device]
+        # With a kernel given, its loader is what boots first.
+        boot = f",bootindex={index + (1 if command.boot_cd else 0)}" if command.kernel is None else ""
+        words += ["-drive", drive, "-device", f"virtio-blk-pci,drive=disk{index}{boot}"]
     return words
 
 

@@ -191,7 +191,9 @@ def _monitor(control: socket.socket, child: Child, held: State) -> Monitor:
     monitor = Monitor(control)
     try:
         monitor.open()
+        monitor.execute("cont")  # not before events are heard: a guest may end at once
     except PlatformError as error:
+        monitor.close()
         child.wait(_LAST_WORDS_S)
         if child.returncode is None:
             raise
