@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from moby import log
+from moby import http, log
 from moby.artifact import Architecture
-from moby.components import catalog, keyring, mirror
+from moby.components import catalog, hostapt, keyring, mirror
 from moby.components.fetch import Fetcher, Gone, location, present
 from moby.components.lock import Lock
 from moby.components.locks import LockCache
@@ -15,6 +16,9 @@ from moby.components.recipe import Recipe
 from moby.components.resolve import Resolver
 from moby.context import Context
 from moby.errors import ConfigError
+
+if TYPE_CHECKING:
+    import httpx
 
 _NONE = Lock(request="", packages=())
 
@@ -76,7 +80,7 @@ class Packages:
     def _bring(self, lock: Lock, name: str) -> tuple[Path, ...]:
         if all(present(self._directory, package) for package in lock.packages):
             return tuple(location(self._directory, package) for package in lock.packages)  # needs no mirror
-        return Fetcher(self._context.client(), self._mirror, self._directory).fetch(lock, name=name)
+        return Fetcher(self._client, self._mirror, self._directory).fetch(lock, name=name)
 
     def _resolve(self, recipe: Recipe, architecture: Architecture, target: Architecture | None) -> Recipe:
         request = recipe.request(architecture, target)
@@ -87,6 +91,18 @@ class Packages:
     @cached_property
     def _mirror(self) -> mirror.Mirror:
         return mirror.choose(self._context)
+
+    @cached_property
+    def _client(self) -> httpx.Client:
+        """The usual client, but through the proxy that the host's apt has and the environment does not name."""
+        environment = self._context.environment
+        found = hostapt.proxy(self._mirror.main, hostapt.settings(environment))
+        if found is None or any(name in environment for name in ("http_proxy", "HTTP_PROXY", "all_proxy")):
+            return self._context.client()
+        import httpx  # slow to import, and only needed when something is missing
+
+        transport = httpx.HTTPTransport(proxy=found)
+        return http.client(certificates=self._context.certificates, transport=transport)
 
     @cached_property
     def _resolver(self) -> Resolver:

@@ -16,6 +16,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from moby import log, proc
+from moby.components import hostapt
 from moby.components.lock import Lock, Package
 from moby.components.mirror import Mirror
 from moby.components.recipe import Extent, Request
@@ -72,7 +73,9 @@ class Resolver:
             fcntl.flock(lock, fcntl.LOCK_EX)
             (root / "status").write_text("")
             (root / "etc/sources.list").write_text(sources)
-            (root / "apt.conf").write_text(configuration(root, architectures, _host_transport()))
+            (root / "apt.conf").write_text(
+                configuration(root, architectures, transport(hostapt.settings(self._environment)))
+            )
             yield root
 
     def _sources(self, request: Request) -> str:
@@ -162,10 +165,6 @@ def configuration(root: Path, architectures: tuple[str, ...], transport: str = "
     return "\n".join(lines) + "\n" + transport
 
 
-def _host_transport() -> str:
-    """The host's proxy and transport settings, as configuration text; nothing when apt-config is not there."""
-    try:
-        dump = proc.run(["apt-config", "dump", "--no-empty"], timeout_s=20).decode(errors="replace")
-    except CommandError:
-        return ""
-    return "".join(f"{line}\n" for line in dump.splitlines() if _TRANSPORT.match(line))
+def transport(settings: Mapping[str, str]) -> str:
+    """The proxy and transport settings of a host, as configuration text."""
+    return "".join(f'{key} "{value}";\n' for key, value in settings.items() if _TRANSPORT.match(key))
