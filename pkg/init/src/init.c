@@ -73,10 +73,7 @@ static void start_svc(struct machine *machine)
 	machine->svc_started = uptime_ms();
 	machine->svc = fork();
 	if (machine->svc == 0) {
-		sigset_t none;
-
-		sigemptyset(&none);
-		sigprocmask(SIG_SETMASK, &none, NULL);
+		/* Signals stay blocked: a SIGTERM that comes before svc is ready for it must wait, not kill. */
 		signal(SIGPIPE, SIG_DFL);
 		execl(SVC_PROGRAM, "svc", "supervise", (char *)NULL);
 		say("cannot run " SVC_PROGRAM ": %s", strerror(errno));
@@ -108,6 +105,8 @@ static void stop(struct machine *machine, int how)
 	machine->how = how;
 	machine->stop_limit = uptime_ms() + STOP_LIMIT_MS;
 	say("stopping");
+	if (machine->svc <= 0)
+		start_svc(machine); /* it has just died; the containers are there */
 	if (machine->svc > 0)
 		kill(machine->svc, SIGTERM);
 }
