@@ -131,13 +131,15 @@ class RecipeSpec(Spec):
     tag: str = Field("", description="LinuxKit's; a component's tag is its hash.")
     dockerfile: str = Field("", description="Build with this Dockerfile instead of from packages.")
     arches: tuple[Arch, ...] = Field(("amd64", "arm64"), description="Architectures it can be made for.")
-    extra_sources: Texts = Field((), alias="extra-sources", description="Further directories of a Dockerfile build.")
+    extra_sources: Texts = Field(
+        (), alias="extra-sources", description="LinuxKit's; a Dockerfile build with it is refused."
+    )
     gitrepo: str = Field("", description="Where its sources are kept; becomes a label.")
     network: bool = Field(False, description="Let a Dockerfile build use the network.")
     disable_cache: bool = Field(False, alias="disable-cache", description="Build a Dockerfile without cache.")
     config: ImageLabel | None = Field(None, description="How its container runs; becomes the image's label.")
     build_args: Texts = Field((), description="NAME=value arguments of a Dockerfile build.")
-    depends: dict[str, Any] | None = Field(None, description="LinuxKit's; refused unless a Dockerfile is built.")
+    depends: dict[str, Any] | None = Field(None, description="LinuxKit's; a Dockerfile build with it is refused.")
     labels: dict[str, str] | None = Field(None, description="Further labels of the image.")
 
     description: str = Field("", description="What it is, in one line.")
