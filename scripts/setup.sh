@@ -8,7 +8,11 @@ setup() {
         echo "moby needs Python 3.11 or newer; set PYTHON to one" >&2
         return 1
     fi
-    stamp=".venv/stamp-${1:-user}"
+    # Whoever develops has all that a user needs.
+    stamp=.venv/stamp-user
+    if [ -n "$1" ] || [ -f .venv/stamp-dev ]; then stamp=.venv/stamp-dev; fi
+    extra=
+    if [ "$stamp" = .venv/stamp-dev ]; then extra='[dev]'; fi
     wanted=$(cat pyproject.toml - <<EOF | "$python" -c 'import hashlib, sys; print(hashlib.sha256(sys.stdin.buffer.read()).hexdigest())'
 $(pwd) $("$python" -V)
 EOF
@@ -28,6 +32,6 @@ EOF
         return 1
     fi
     rm -f .venv.log
-    .venv/bin/pip install --quiet --disable-pip-version-check --editable ".${1:+[$1]}"
+    .venv/bin/pip install --quiet --disable-pip-version-check --editable ".$extra"
     echo "$wanted" >"$stamp"
 }
