@@ -15,7 +15,7 @@ from moby.components.tools import Tools
 from moby.context import Context
 
 RECIPE = Path(__file__).parents[1] / "tools"
-PROGRAMS = {name: f"usr/bin/{name}" for name in ("cpio", "docker-registry", "skopeo")}
+PROGRAMS = {name: f"usr/bin/{name}" for name in ("cpio", "docker-registry", "scp", "skopeo", "ssh", "ssh-keygen")}
 
 
 def search_path(context: Context) -> str:
