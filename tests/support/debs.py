@@ -19,10 +19,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import unquote
 
 import zstandard
-from tests.support.images import Content, tar
-from tests.support.pgp import Key
 
 from moby.components.lock import Lock, Package
+from tests.support.images import Content, tar
+from tests.support.pgp import Key
 
 # What signs the indexes of every mirror made here.
 KEY = Key()

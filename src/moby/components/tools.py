@@ -117,7 +117,7 @@ class Tools:
         host = _host("QEMU")
         root = self._tool("qemu", host, architecture)
         modules = f"usr/lib/{TRIPLETS[host]}/qemu"
-        data = ("usr/share/qemu", "usr/share/seabios", "usr/lib/ipxe/qemu")
+        data = ("usr/share/qemu", "usr/share/seabios")
         options = [word for each in data for word in ("-L", f"$root/{each}")]
         wrap(root, host, system, f"usr/bin/{system}", options, {"QEMU_MODULE_DIR": f"$root/{modules}"})
         wrap(root, host, "qemu-img", "usr/bin/qemu-img", (), {"QEMU_MODULE_DIR": f"$root/{modules}"})
