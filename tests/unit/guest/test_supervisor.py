@@ -116,6 +116,7 @@ def test_container_survives_svc_and_is_watched_by_the_next(machine: Machine) -> 
     machine.add("services", "web", "echo start >> order\n" + SLEEPER)
     machine.start()
     pid = machine.wait_state("web", "running")["pid"]
+    machine.wait(lambda: machine.text("order").split() == ["once", "start"])
     machine.kill()
     machine.start()
     machine.wait(lambda: machine.svc("start", "web") == (0, ""))
