@@ -6,15 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tests.support.images import MadeImage
-from tests.support.tree import Node, unpack
-
 from moby.config.load import parse
 from moby.formats.entry import Entry
 from moby.oci.resolve import ImageSource
 from moby.oci.store import Store
 from moby.plan import Plan, plan
 from moby.rootfs.build import entries
+from tests.support.images import MadeImage
+from tests.support.tree import Node, unpack
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,12 +11,12 @@ from typing import BinaryIO, cast
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.support.tree import unpack
 
 from moby import proc
 from moby.errors import IntegrityError
 from moby.formats import cpio
 from moby.formats.entry import Entry, Kind, directory, file, symlink
+from tests.support.tree import unpack
 
 PARTS = st.text(st.characters(exclude_characters="/\0", exclude_categories=["Cs"]), min_size=1, max_size=30).filter(
     lambda part: part not in (".", "..")

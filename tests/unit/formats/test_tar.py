@@ -8,11 +8,11 @@ from typing import BinaryIO, cast
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.support.tree import unpack
 
 from moby.errors import IntegrityError
 from moby.formats import tar
 from moby.formats.entry import Entry, Kind, directory, file, symlink
+from tests.support.tree import unpack
 
 NAMES = st.lists(
     st.text(st.characters(exclude_characters="/\0", exclude_categories=["Cs"]), min_size=1, max_size=60).filter(

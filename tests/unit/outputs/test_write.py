@@ -8,10 +8,6 @@ import threading
 from pathlib import Path
 
 import pytest
-from tests.support import images
-from tests.support.images import image
-from tests.support.roots import Root, root
-from tests.support.tree import unpack
 
 from moby import proc
 from moby.artifact import Architecture, Firmware
@@ -20,6 +16,10 @@ from moby.formats import cpio, tar
 from moby.formats.compress import decompress
 from moby.oci.digest import Digest
 from moby.outputs import write
+from tests.support import images
+from tests.support.images import image
+from tests.support.roots import Root, root
+from tests.support.tree import unpack
 
 REPOSITORY = Path(__file__).parents[3]
 KERNEL = "docker.io/library/k"

@@ -7,14 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.support import images
-from tests.support.images import image
-from tests.support.roots import root
-from tests.support.tree import Node
 
 from moby.errors import ConfigError
 from moby.rootfs.constants import FIXED_MTIME_S
 from moby.rootfs.files import entered
+from tests.support import images
+from tests.support.images import image
+from tests.support.roots import root
+from tests.support.tree import Node
 
 BUSYBOX = image([{"bin/": "", "bin/busybox": "all", "bin/sh": images.hardlink("bin/busybox")}])
 HELLO = "docker.io/library/hello"

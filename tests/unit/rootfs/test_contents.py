@@ -5,12 +5,12 @@ import io
 from dataclasses import replace
 
 import pytest
-from tests.support.tree import Node, unpack
 
 from moby.errors import IntegrityError
 from moby.formats.entry import Entry, Kind, directory, file, symlink
 from moby.rootfs.constants import FIXED_MTIME_S
 from moby.rootfs.contents import HOSTS, NO_RESOLVER, Resolver, contents
+from tests.support.tree import Node, unpack
 
 
 def made(*entries: Entry, prefix: str = "", resolver: Resolver = Resolver.TEXT) -> dict[str, Node]:

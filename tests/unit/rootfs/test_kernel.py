@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 import zstandard
-from tests.support import images
-from tests.support.images import image, tar
-from tests.support.roots import Root, root
-from tests.support.tree import Node
 
 from moby import log
 from moby.errors import ConfigError, IntegrityError
 from moby.rootfs.constants import FIXED_MTIME_S
+from tests.support import images
+from tests.support.images import image, tar
+from tests.support.roots import Root, root
+from tests.support.tree import Node
 
 NAME = "docker.io/library/k"
 MODULES = tar({"lib/": "", "lib/modules/": "", "lib/modules/6/": "", "lib/modules/6/a.ko": "module"})

@@ -3,12 +3,12 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.support.tree import Node, unpack
 
 from moby.errors import ConfigError
 from moby.formats.entry import Entry, Kind, directory, file, symlink
 from moby.rootfs.constants import FIXED_MTIME_S
 from moby.rootfs.merge import Merge
+from tests.support.tree import Node, unpack
 
 
 def link(path: str, target: str) -> Entry:

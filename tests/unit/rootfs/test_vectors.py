@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from tests.support.images import VECTORS, vector_images
-from tests.support.tree import listed, unpack
 
 from moby.config.load import parse
 from moby.formats.entry import Entry
@@ -14,6 +12,8 @@ from moby.oci.resolve import ImageSource
 from moby.oci.store import Store
 from moby.plan import plan
 from moby.rootfs.build import entries
+from tests.support.images import VECTORS, vector_images
+from tests.support.tree import listed, unpack
 
 NAMES = sorted(path.name for path in VECTORS.iterdir() if path.is_dir())
 
