@@ -37,9 +37,9 @@ def parts() -> list[str]:
 def build(directory: Path) -> None:
     """``unit``, ``fuzz`` and ``svc`` in ``directory``. Raises ``CommandError`` with the compiler's messages."""
     svc = next(sources for output, sources in recipe_programs().items() if output.endswith("/svc"))
-    _compile(directory / "svc", svc)
-    _compile(directory / "unit", ["test/unit.c", *parts()])
-    _compile(directory / "fuzz", ["test/fuzz.c", *parts()])
+    compile_sources(directory / "svc", svc, RECIPE)
+    compile_sources(directory / "unit", ["test/unit.c", *parts()], RECIPE)
+    compile_sources(directory / "fuzz", ["test/fuzz.c", *parts()], RECIPE)
 
 
 def sanitized() -> bool:
@@ -66,8 +66,9 @@ def _packaged() -> Any:
     return Tools(context, Packages(context)).compiler(architecture)
 
 
-def _compile(output: Path, sources: Sequence[str]) -> None:
+def compile_sources(output: Path, sources: Sequence[str], recipe: Path) -> None:
+    """Compile ``sources`` of the directory ``recipe`` into the program ``output``. Raises as ``build``."""
     if flags := _gcc_flags():
-        proc.run(["gcc", *flags, "-o", output, *sources], cwd=RECIPE)
+        proc.run(["gcc", *flags, "-o", output, *sources], cwd=recipe)
     else:
-        _packaged().build(sources, _FLAGS, output, RECIPE)
+        _packaged().build(sources, _FLAGS, output, recipe)
