@@ -184,8 +184,18 @@ _SILENT = Silent()
 _reporter: ContextVar[Reporter] = ContextVar("moby_reporter", default=_SILENT)
 
 
+@contextlib.contextmanager
+def reporting(reporter: Reporter) -> Iterator[None]:
+    """Send everything to ``reporter`` within the block."""
+    token = _reporter.set(reporter)
+    try:
+        yield
+    finally:
+        _reporter.reset(token)
+
+
 def use(reporter: Reporter) -> None:
-    """Send everything to ``reporter`` from now on (called once, by the CLI)."""
+    """Send everything to ``reporter`` from now on."""
     _reporter.set(reporter)
 
 

@@ -134,16 +134,15 @@ def make_context(arguments: argparse.Namespace) -> Context:
     )
 
 
-def set_reporter(arguments: argparse.Namespace) -> None:
-    """Send messages where ``-q``, ``-v`` and ``--progress`` say."""
+def reporter(arguments: argparse.Namespace) -> log.Reporter:
+    """Where messages go as ``-q``, ``-v`` and ``--progress`` say. Raises ``ConfigError``."""
     quiet, verbose = getattr(arguments, "quiet", False), getattr(arguments, "verbose", None)
     if quiet and verbose:
         raise ConfigError("-q and -v exclude each other", fix="give one of them")
     level = log.Level.ERROR if quiet else log.Level(log.Level.INFO if verbose is None else verbose)
     if getattr(arguments, "progress", "auto") == "json":
-        log.use(log.JsonLines())
-    else:
-        log.use(log.Console(level))
+        return log.JsonLines()
+    return log.Console(level)
 
 
 def report(error: MobyError) -> None:
@@ -177,8 +176,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run ``moby`` and return its exit status."""
     name, arguments = parse(sys.argv[1:] if argv is None else argv)
     try:
-        set_reporter(arguments)
-        return load(name).execute(arguments, make_context(arguments))
+        with log.reporting(reporter(arguments)):
+            return load(name).execute(arguments, make_context(arguments))
     except MobyError as error:
         report(error)
         return 1

@@ -38,7 +38,8 @@ def directory(name: str, base: Path | None = None, *, root: Path | None = None) 
     if name in ("", ".", "..") or not (path / FILE_NAME).is_file():
         near = difflib.get_close_matches(name, names(root), 1)
         fix = f"did you mean {near[0]}?" if near else f"a recipe is a directory with {FILE_NAME}"
-        raise ConfigError(f"no component {name!r}: {path} has no {FILE_NAME}", fix=fix)
+        shown = f"{path} has no {FILE_NAME}" if "/" in name else "none is shipped under this name"
+        raise ConfigError(f"no component {name!r}: {shown}", fix=fix)
     return path
 
 

@@ -1,0 +1,139 @@
+"""Bad input and broken surroundings: one error that says what, where and how to fix; nothing is half written."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from moby.cli import main as cli
+from moby.oci.store import Store
+from tests.support.images import image
+from tests.support.registry import Answer, FakeRegistry, always, blobs
+
+Moby = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture
+def moby(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Moby:
+    """Runs a command in an empty directory with a store of its own; gives its status and stderr."""
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+
+    def run(*words: str) -> tuple[int, str]:
+        status = cli.main(words)
+        said = capfd.readouterr().err
+        assert "Traceback" not in said
+        return status, said
+
+    return run
+
+
+def write(text: str) -> None:
+    Path("a.yml").write_text(text)
+
+
+def left() -> list[str]:
+    """What is in the directory beside the YAML."""
+    return sorted(path.name for path in Path().iterdir() if path.name != "a.yml")
+
+
+def check_store(tmp_path: Path) -> None:
+    """Every blob of the store is what its name says."""
+    for path in (tmp_path / "home/.cache/moby/store/blobs").glob("sha256/*"):
+        from hashlib import sha256
+
+        assert sha256(path.read_bytes()).hexdigest() == path.name
+    Store(tmp_path / "home/.cache/moby/store").names()
+
+
+def test_a_missing_file(moby: Moby) -> None:
+    status, said = moby("build", "nosuch.yml")
+    assert status == 1
+    assert "moby: error: nosuch.yml: cannot read it: No such file or directory" in said
+    assert said.count("moby: error:") == 1
+    assert left() == []
+
+
+def test_a_yaml_fault_has_its_place(moby: Moby) -> None:
+    write("kernel:\n  image: x\n init: [a]\n")
+    status, said = moby("build", "a.yml")
+    assert status == 1
+    assert re.search(r"moby: error: a\.yml:3:\d+", said)
+    assert left() == []
+
+
+def test_all_faults_of_a_file_are_told_at_once(moby: Moby) -> None:
+    write("inti: [a]\nservices:\n  - {name: web, image: x, command: 5}\n")
+    status, said = moby("build", "a.yml")
+    assert status == 1
+    assert said.count("moby: error:") == 2
+    assert "did you mean 'init'?" in said
+
+
+def test_an_unknown_image_lists_where_it_was_looked_for(moby: Moby, tmp_path: Path) -> None:
+    with FakeRegistry() as registry:
+        write(f"init: [{registry.host}/nothing:1]\n")
+        status, said = moby("build", "a.yml")
+    assert status == 1
+    assert "a.yml:1:8 (init[0])" in said
+    assert "1. store" in said
+    assert "2. registry" in said
+    assert left() == []
+    check_store(tmp_path)
+
+
+def test_a_registry_that_is_down(moby: Moby) -> None:
+    with FakeRegistry() as registry:
+        host = registry.host
+    write(f"init: [{host}/x:1]\n")
+    status, said = moby("build", "a.yml")
+    assert status == 1
+    assert "cannot be reached" in said
+    assert "is the registry running?" in said
+    assert left() == []
+
+
+def test_a_digest_that_does_not_match(moby: Moby, tmp_path: Path) -> None:
+    with FakeRegistry() as registry:
+        registry.put("x", "1", image([{"etc/a": "hello"}]))
+        registry.rules.append(always(blobs, Answer(body=b"something else")))
+        write(f"init: [{registry.host}/x:1]\n")
+        status, said = moby("build", "a.yml")
+    assert status == 1
+    assert "expected sha256:" in said
+    assert "got" in said
+    assert left() == []
+    check_store(tmp_path)
+
+
+def test_a_full_disk(moby: Moby) -> None:
+    write("files: [{path: etc/x, contents: hi}]\n")
+    status, said = moby("build", "-f", "tar", "-o", "/dev/full", "a.yml")
+    assert status == 1
+    assert "No space left on device" in said
+
+
+def test_a_failed_build_leaves_the_old_output(moby: Moby) -> None:
+    write("files: [{path: etc/x, contents: hi}]\n")
+    assert moby("build", "a.yml")[0] == 0
+    before = Path("a-initrd.img").read_bytes()
+    write("files: [{path: etc/x, source: gone}]\n")
+    assert moby("build", "a.yml")[0] == 1
+    assert Path("a-initrd.img").read_bytes() == before
+    assert left() == ["a-initrd.img"]
+
+
+def test_no_qemu_and_no_mirror(moby: Moby, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("a-kernel").write_bytes(b"not much of a kernel")
+    monkeypatch.setenv("PATH", "/nonexistent")
+    monkeypatch.setenv("MOBY_DEBIAN_MIRROR", "http://127.0.0.1:1/debian")
+    status, said = moby("run", "--arch", "amd64", "a")
+    assert status == 1
+    assert said.count("moby: error:") == 1
+    assert "fix:" in said

@@ -1,0 +1,66 @@
+"""The public Python interface."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from pathlib import Path
+
+import pytest
+
+import moby
+from moby.api import bootable
+from moby.artifact import Architecture, Artifact, Firmware
+from moby.context import Context
+from moby.errors import ConfigError
+
+
+def artifact(firmware: Firmware) -> Artifact:
+    return Artifact(
+        name="x", format=firmware.value, architecture=Architecture.AMD64, firmware=firmware, files=(), size_bytes=0
+    )
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> Context:
+    return Context.from_environment({"HOME": str(tmp_path)})
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"), [("amd64", "amd64"), ("x86_64", "amd64"), ("aarch64", "arm64"), ("riscv64", "riscv64")]
+)
+def test_architectures_in_either_spelling(name: str, meant: str) -> None:
+    assert moby.architecture(name).value == meant
+
+
+def test_an_unknown_architecture_gets_a_suggestion() -> None:
+    with pytest.raises(ConfigError, match="did you mean"):
+        moby.architecture("amd46")
+
+
+def test_builds_a_stream(context: Context) -> None:
+    out = io.BytesIO()
+    text = io.BytesIO(b"files: [{path: etc/x, contents: hi, mode: '0644'}]\n")
+    moby.build("-", formats=["tar"], output="-", stdin=text, stdout=out, context=context)
+    with tarfile.open(fileobj=io.BytesIO(out.getvalue())) as archive:
+        assert archive.getnames() == ["etc", "etc/x"]
+
+
+def test_builds_beside_and_describes_what_it_made(tmp_path: Path, context: Context) -> None:
+    (tmp_path / "a.yml").write_text("files: [{path: etc/x, contents: hi}]\n")
+    (made,) = moby.build(tmp_path / "a.yml", directory=tmp_path, context=context)
+    assert made.format == "kernel+initrd"
+    assert made.file("initrd") == tmp_path / "a-initrd.img"
+    assert made.size_bytes == made.file("initrd").stat().st_size
+
+
+def test_the_first_artifact_that_boots_is_booted() -> None:
+    tar, direct = artifact(Firmware.NONE), artifact(Firmware.DIRECT)
+    assert bootable((tar, direct)) is direct
+    with pytest.raises(ConfigError, match="none of these formats boots"):
+        bootable((tar,))
+
+
+def test_unknown_names_of_the_package_are_refused() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'biuld'"):
+        moby.biuld  # noqa: B018 - the access is the test
