@@ -71,6 +71,7 @@ def kernel(context: Context, architecture: Architecture) -> bytes:
     raise AssertionError("no kernel")
 
 
+@pytest.mark.shows("QEMU and the compiler from Debian packages, without root", by="boot")
 @pytest.mark.parametrize("architecture", list(MACHINES))
 def test_a_compiled_program_boots_in_the_packaged_qemu(
     context: Context, tmp_path: Path, architecture: Architecture

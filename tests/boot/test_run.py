@@ -104,6 +104,7 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Tool]]:
         pytest.param((say("Kernel panic - not syncing: no root\n"), RESET), PANIC, id="panic-text"),
     ],
 )
+@pytest.mark.shows("The exit status says how the guest ended: power-off, panic, failure", by="boot")
 def test_exit_status_says_how_the_guest_ended(
     start: Callable[..., Tool], steps: tuple[bytes, ...], status: int
 ) -> None:
@@ -124,6 +125,7 @@ def test_unloadable_kernel_gives_the_status_of_a_failed_qemu(tmp_path: Path, sta
     assert "QEMU did not start: qemu: invalid kernel header" in again.messages.read_text()
 
 
+@pytest.mark.shows("No machine is left behind by a killed moby run", by="boot")
 def test_killed_tool_leaves_no_machine(start: Callable[..., Tool]) -> None:
     tool = start(say("up\n"), HANG)
     tool.wait_output("up")
@@ -133,6 +135,7 @@ def test_killed_tool_leaves_no_machine(start: Callable[..., Tool]) -> None:
     assert until(lambda: not tool.machine_runs, 5)
 
 
+@pytest.mark.shows("Ctrl-C powers the guest off", by="boot")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_signal_powers_the_guest_off(start: Callable[..., Tool], number: signal.Signals) -> None:
     tool = start(say("up\n"), WAIT_FOR_BUTTON, say("good night\n"), POWER_OFF)
@@ -223,6 +226,7 @@ def test_escape_x_ends_the_machine_at_once(start: Callable[..., Tool], terminal:
     assert not tool.machine_runs
 
 
+@pytest.mark.shows("Detached machines, moby ps and stop", by="boot")
 def test_detached_machine_outlives_the_tool_and_is_stopped_by_name(
     tmp_path: Path, start: Callable[..., Tool], context: Context
 ) -> None:

@@ -82,6 +82,7 @@ def test_gnu_cpio_lists_what_is_written(entries: list[Entry]) -> None:
     assert names == b"".join(os.fsencode(each.path) + b"\0" for each in entries)
 
 
+@pytest.mark.shows("GNU cpio extracts our initrd archives", by="peer")
 def test_gnu_cpio_extracts_hard_links_as_one_file(tmp_path: Path) -> None:
     folder = extracted(
         written([directory("bin"), linked("bin/a", b"data" * 500, 3), link("bin/b", "bin/a"), link("c", "bin/b")]),

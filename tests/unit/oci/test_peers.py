@@ -44,6 +44,7 @@ def push(store: Store, name: str, host: str, to: str, *more: str) -> None:
     skopeo("copy", "-q", *more, "--dest-tls-verify=false", f"oci:{store.root}:{name}", f"docker://{host}/{to}")
 
 
+@pytest.mark.shows("Images that skopeo pushed to docker-registry are pulled with the same digests", by="peer")
 def test_what_skopeo_pushed_is_pulled_with_the_same_digests(plain: str, store: Store, tmp_path: Path) -> None:
     source = Store(tmp_path / "source")
     name = "localhost/made:1"
@@ -91,6 +92,7 @@ def test_zstd_layers_are_pulled(plain: str, store: Store, tmp_path: Path) -> Non
     assert [entry.path for entry in layers.entries(store, pull(f"{plain}/zstd:1", store))] == ["a"]
 
 
+@pytest.mark.shows("skopeo reads the image store", by="peer")
 def test_skopeo_reads_what_we_stored(plain: str, store: Store, tmp_path: Path) -> None:
     source = Store(tmp_path / "source")
     saved = image([{"a": "1"}]).save(source, "localhost/made:1")
@@ -102,6 +104,7 @@ def test_skopeo_reads_what_we_stored(plain: str, store: Store, tmp_path: Path) -
     assert Digest.of((tmp_path / "dir" / "manifest.json").read_bytes()) == saved.digest
 
 
+@pytest.mark.shows("Layouts that skopeo wrote are used as they are", by="peer")
 def test_we_read_what_skopeo_stored(tmp_path: Path) -> None:
     source = Store(tmp_path / "source")
     saved = image([{"a": "1"}], {"Cmd": ["/a"]}).save(source, "localhost/made:1")
@@ -116,6 +119,7 @@ def test_an_unknown_image_is_not_found(plain: str, store: Store) -> None:
         pull(f"{plain}/nobody/has:this", store)
 
 
+@pytest.mark.shows("A registry with a private certificate authority", by="peer")
 def test_https_on_this_machine_needs_its_certificate_authority(
     certificate: Certificate, store: Store, tmp_path: Path
 ) -> None:
@@ -162,6 +166,7 @@ class _Broken(httpx.SyncByteStream):
         self._response.close()
 
 
+@pytest.mark.shows("A cut download goes on where it stopped", by="peer")
 def test_the_real_server_resumes_a_cut_download(plain: str, store: Store, tmp_path: Path) -> None:
     source = Store(tmp_path / "source")
     saved = image([{"a": random.Random(1).randbytes(5000)}]).save(source, "localhost/made:1")
