@@ -12,8 +12,9 @@ import contextlib
 import http.client
 import re
 import socket
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -39,6 +40,7 @@ _PANIC_TEXT = re.compile(rb"^(?:\[[ .0-9]+\] )?Kernel panic - not syncing", re.M
 _TAIL_BYTES = 64 << 10
 _DRAIN_S = 5
 _POWERDOWN_EVERY_S = 1.0
+_POLL_S = 0.1
 _PAGE_LIMIT = 1 << 20
 
 
@@ -93,6 +95,7 @@ class Machine:
         self._stop_timeout_s = stop_timeout_s
         self._status: int | None = None
         self._killed: int | None = None
+        self._ending = threading.Lock()
 
     @property
     def pid(self) -> int:
@@ -106,19 +109,23 @@ class Machine:
 
     def wait(self, timeout_s: float | None = None) -> int | None:
         """Wait for the machine's end and return its exit status, or None when ``timeout_s`` passed first."""
-        if self._status is not None:
-            return self._status
-        if not self._process.wait(timeout_s):
-            return None
+        if self._status is None and self._process.wait(timeout_s):
+            with self._ending:
+                if self._status is None:
+                    self._status = self._find_status()
+        return self._status
+
+    def _find_status(self) -> int:
+        if self._killed is not None:
+            return self._killed
+        events: tuple[Mapping[str, Any], ...] = ()
         if self._monitor is not None:
             self._monitor.join(_DRAIN_S)
-            self._monitor.close()
-        events = self._monitor.events if self._monitor is not None else ()
+            events = self._monitor.events
         status = exit_status(events, self._process.returncode, self.console.tail(), detached=self.detached)
-        self._status = status if self._killed is None else self._killed
-        if self._status == QEMU_FAILED:
+        if status == QEMU_FAILED:
             log.error(f"QEMU failed: {self.said_by_qemu() or 'it said nothing'}")
-        return self._status
+        return status
 
     def said_by_qemu(self) -> str:
         """The last lines QEMU itself wrote, joined."""
@@ -133,17 +140,24 @@ class Machine:
             raise PlatformError("this machine has no monitor", where=self.name)
         return self._monitor.execute(command, **arguments)
 
-    def stop(self, timeout_s: float | None = None) -> int:
-        """Press the power button until the guest powers off; kill it after ``timeout_s``. Returns the exit status."""
+    def stop(self, timeout_s: float | None = None, *, hurry: Callable[[], bool] = lambda: False) -> int:
+        """Press the power button until the guest powers off, then return the exit status.
+
+        It is killed after ``timeout_s`` (None: as its options say), or as soon as ``hurry()``.
+        """
         limit_s = self._stop_timeout_s if timeout_s is None else timeout_s
         deadline = time.monotonic() + limit_s
-        while (left_s := deadline - time.monotonic()) > 0:
-            with contextlib.suppress(PlatformError):  # it may just have ended; a guest still starting misses the first
-                self.execute("system_powerdown")
-            status = self.wait(min(_POWERDOWN_EVERY_S, left_s))
+        press_at = 0.0
+        while (now := time.monotonic()) < deadline and not hurry():
+            if now >= press_at:  # again and again: a guest that is still starting misses the first
+                press_at = now + _POWERDOWN_EVERY_S
+                with contextlib.suppress(PlatformError):  # it may just have ended
+                    self.execute("system_powerdown")
+            status = self.wait(min(_POLL_S, deadline - now))
             if status is not None:
                 return status
-        log.info(f"{self.name} did not power off in {limit_s:g} s: killed")
+        if not hurry():
+            log.info(f"{self.name} did not power off in {limit_s:g} s: killed")
         return self.kill()
 
     def kill(self, status: int = KILLED) -> int:

@@ -22,7 +22,7 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
-from typing import IO
+from typing import IO, Self
 
 from moby import log
 from moby.artifact import Artifact
@@ -37,16 +37,26 @@ from moby.machines.toolset import Finder, host_qemu
 _CTRL_A, _CTRL_C = 0x01, 0x03
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _INTERRUPTED = 128 + signal.SIGINT
-_POLL_S = 0.2
+_POLL_S = 0.1
 _CHUNK = 1 << 16
 
 
-class Interrupted(BaseException):
-    """A signal asked the tool to end; like KeyboardInterrupt no ``except Exception`` may swallow it."""
+class Signals:
+    """Remembers the signals that ask this process to end, instead of ending it, while its block runs."""
 
-    def __init__(self, number: int) -> None:
-        super().__init__(number)
-        self.number = number
+    def __init__(self) -> None:
+        self.seen: list[int] = []
+
+    def __enter__(self) -> Self:
+        self._before = {number: signal.signal(number, self._remember) for number in _SIGNALS}
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _remember(self, number: int, frame: FrameType | None) -> None:
+        self.seen.append(number)
 
 
 class Keys:
@@ -93,23 +103,23 @@ def run_foreground(
     Must be called in the main thread, for the signals. Raises what ``qemu.run`` raises, but a QEMU that fails to start
     is reported and gives its status 4.
     """
-    with _signals():
+    with Signals() as signals:
         try:
             machine = qemu.run(target, options, context, find_qemu=find_qemu, attach=True)
-        except Interrupted as interrupted:
-            return 128 + interrupted.number
         except CommandError as error:
             if error.status != QEMU_FAILED:
                 raise
             log.error(str(error))
             return QEMU_FAILED
         try:
-            return _watch(machine, stdin, stdout, on_start)
+            return _watch(machine, signals, stdin, stdout, on_start)
         finally:
             machine.close()
 
 
-def _watch(machine: Machine, stdin: IO[bytes], stdout: IO[bytes], on_start: Callable[[Machine], None]) -> int:
+def _watch(
+    machine: Machine, signals: Signals, stdin: IO[bytes], stdout: IO[bytes], on_start: Callable[[Machine], None]
+) -> int:
     assert machine.terminal is not None  # started attached
     done = threading.Event()
     output = threading.Thread(target=_show, args=(machine.terminal, stdout), name="moby-console", daemon=True)
@@ -121,7 +131,7 @@ def _watch(machine: Machine, stdin: IO[bytes], stdout: IO[bytes], on_start: Call
         output.start()
         try:
             on_start(machine)
-            status = _wait(machine)
+            status = _wait(machine, signals)
         finally:
             done.set()
             if machine.status is None:  # a bug above must not leave a machine behind
@@ -130,19 +140,15 @@ def _watch(machine: Machine, stdin: IO[bytes], stdout: IO[bytes], on_start: Call
     return status
 
 
-def _wait(machine: Machine) -> int:
-    """The machine's exit status, or that of the signal that ended it."""
-    try:
-        return machine.wait() or 0
-    except Interrupted as first:
-        log.info(f"Stopping {machine.name}; once more to end it at once")
-        try:
-            machine.stop()
-        except Interrupted:
-            for number in _SIGNALS:
-                signal.signal(number, signal.SIG_IGN)
-            machine.kill()
-        return 128 + first.number
+def _wait(machine: Machine, signals: Signals) -> int:
+    """The machine's exit status, or that of the first signal."""
+    while not signals.seen:
+        status = machine.wait(_POLL_S)
+        if status is not None:
+            return status
+    log.info(f"Stopping {machine.name}; once more to end it at once")
+    machine.stop(hurry=lambda: len(signals.seen) > 1)
+    return 128 + signals.seen[0]
 
 
 def _show(terminal: socket.socket, stdout: IO[bytes]) -> None:
@@ -203,16 +209,3 @@ def _raw(stdin: IO[bytes]) -> Iterator[bool]:
         yield True
     finally:
         termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
-
-
-@contextlib.contextmanager
-def _signals() -> Iterator[None]:
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise Interrupted(number)
-
-    before = {number: signal.signal(number, interrupt) for number in _SIGNALS}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -49,13 +49,14 @@ _FIRMWARE: Mapping[Architecture, tuple[tuple[str, str], ...]] = {
 class Toolset:
     """How to start QEMU: ``system`` and ``image`` are the first words of ``qemu-system-*`` and ``qemu-img``.
 
-    ``image`` is None where there is no qemu-img; ``firmware`` lists directories searched for UEFI before the usual
-    ones; ``environment`` replaces the environment when it is not None.
+    ``image`` is None where there is no qemu-img. ``firmware``, asked only when a machine needs it, gives the UEFI code
+    and the template of its variables; None: look in this host's usual places. ``environment`` replaces the environment
+    when it is not None.
     """
 
     system: tuple[str, ...]
     image: tuple[str, ...] | None = None
-    firmware: tuple[Path, ...] = ()
+    firmware: Callable[[], tuple[Path, Path]] | None = None
     environment: Mapping[str, str] | None = None
 
 
@@ -76,8 +77,9 @@ def host_qemu(architecture: Architecture) -> Toolset:
 
 def find_firmware(architecture: Architecture, toolset: Toolset) -> tuple[Path, Path]:
     """UEFI code and the template of its variables. Raises ``PlatformError`` when this host has none."""
-    places = (*toolset.firmware, *map(Path, _FIRMWARE_DIRECTORIES))
-    for directory in places:
+    if toolset.firmware is not None:
+        return toolset.firmware()
+    for directory in map(Path, _FIRMWARE_DIRECTORIES):
         for code, variables in _FIRMWARE[architecture]:
             if (directory / code).is_file() and (directory / variables).is_file():
                 return directory / code, directory / variables

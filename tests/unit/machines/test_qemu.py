@@ -1,0 +1,324 @@
+"""Starting machines with a QEMU that boots nothing (tests/boot has the real one)."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import socket
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+
+from moby.artifact import Architecture
+from moby.context import Context
+from moby.errors import CommandError, ConfigError, PlatformError
+from moby.machines import MACHINES, qemu, state, terminal
+from moby.machines.machine import Machine
+from moby.machines.options import BootKind, Disk, Publish, RunOptions
+from moby.machines.toolset import Toolset
+from tests.support import fake_qemu
+from tests.support.guests import POWER_OFF, prefix
+
+TCG = RunOptions(accelerator="tcg")
+
+
+class Host:
+    """A directory with an image, and a fake QEMU to run it."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.image = prefix(directory, POWER_OFF, name="web")
+        self.context = Context(store=directory / "store", work=directory / "work")
+        self.tools: Toolset | None = None
+
+    def run(self, options: RunOptions = TCG, **behaviour: object) -> Machine:
+        self.tools = fake_qemu.install(self.directory / "bin", **behaviour)  # type: ignore[arg-type]  # passed through
+        return MACHINES["qemu"](self.image, options, self.context, find_qemu=self.find)
+
+    def find(self, architecture: Architecture) -> Toolset:
+        assert architecture is Architecture.AMD64
+        assert self.tools is not None
+        return self.tools
+
+    @property
+    def words(self) -> list[str]:
+        assert self.tools is not None
+        return fake_qemu.recorded(self.tools)
+
+    def foreground(self, options: RunOptions = TCG, **behaviour: object) -> tuple[int, str]:
+        self.tools = fake_qemu.install(self.directory / "bin", **behaviour)  # type: ignore[arg-type]  # passed through
+        out = io.BytesIO()
+        with Path(os.devnull).open("rb") as stdin:
+            status = terminal.run_foreground(
+                self.image, options, self.context, find_qemu=self.find, stdin=stdin, stdout=out
+            )
+        return status, out.getvalue().decode()
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Host:
+    return Host(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "status"),
+    [
+        ({"ends": "guest-shutdown"}, 0),
+        ({"ends": "guest-reset"}, 0),
+        ({"ends": "guest-reset", "says": "x\nKernel panic - not syncing: Attempted to kill init!\n"}, 3),
+        ({"ends": "guest-reset", "says": "[    1.5] Kernel panic - not syncing: VFS\n"}, 3),
+        ({"ends": "guest-reset", "says": "he said: Kernel panic - not syncing\n"}, 0),
+        ({"ends": "guest-panic", "panics": True}, 3),
+        ({"ends": "host-signal"}, 143),
+        ({"ends": "host-qmp-quit"}, 137),
+        ({"ends": "something-new"}, 4),
+    ],
+)
+def test_status_comes_from_the_reason(host: Host, behaviour: dict[str, object], status: int) -> None:
+    with host.run(TCG, **behaviour) as machine:
+        assert machine.wait(10) == status
+        assert machine.wait() == machine.status == status
+
+
+def test_machine_that_runs_has_no_status(host: Host) -> None:
+    with host.run() as machine:
+        assert machine.status is None
+        assert machine.wait(0.01) is None
+        assert machine.execute("query-status") == {}
+        os.kill(machine.pid, 0)
+    assert machine.status == 0
+    assert not state.is_running(host.directory / "web-state")
+
+
+def test_monitor_of_a_machine_that_ended_refuses(host: Host) -> None:
+    with host.run(ends="guest-shutdown") as machine:
+        machine.wait()
+        with pytest.raises(PlatformError, match="QEMU"):
+            machine.execute("query-status")
+
+
+def test_refused_command_is_told(host: Host) -> None:
+    with host.run() as machine, pytest.raises(PlatformError, match="no such command"):
+        machine.execute("make-coffee")
+
+
+def test_block_left_by_an_error_kills(host: Host) -> None:
+    with pytest.raises(RuntimeError), host.run(ends="deaf") as machine:
+        raise RuntimeError
+    assert machine.status == 137
+
+
+def test_guest_that_does_not_power_off_is_killed(host: Host) -> None:
+    with host.run(ends="deaf") as machine:
+        assert machine.stop(0.2) == 137
+
+
+def test_qemu_that_fails_says_why(host: Host) -> None:
+    with pytest.raises(CommandError, match="QEMU did not start: cannot set up guest memory") as caught:
+        host.run(fails="cannot set up guest memory")
+    assert caught.value.status == 4
+    assert not state.is_running(host.directory / "web-state")
+
+
+def test_qemu_that_is_not_there_says_so(host: Host) -> None:
+    def missing(architecture: Architecture) -> Toolset:
+        return Toolset(system=(str(host.directory / "absent"),))
+
+    with pytest.raises(CommandError, match="not found"):
+        qemu.run(host.image, TCG, host.context, find_qemu=missing)
+    assert not state.is_running(host.directory / "web-state")
+
+
+def test_image_disks_data_and_memory_reach_the_command_line(host: Host) -> None:
+    options = RunOptions(
+        accelerator="tcg", data=b"hello", disks=(Disk(size_mib=1, format="raw"),), memory_mib=333, cpus=3
+    )
+    with host.run(options):
+        words = " ".join(host.words)
+    where = host.directory / "web-state"
+    assert f"file={where / 'disk.img'}" in words
+    assert f"file={where / 'data.iso'}" in words
+    assert "-m 333" in words
+    assert "-smp 3" in words
+    assert (where / "disk.img").stat().st_size == 1 << 20
+    assert (where / "data.iso").read_bytes()[21 * 2048 :].startswith(b"hello")
+
+
+def test_disk_that_must_not_be_made_is_an_error(host: Host) -> None:
+    with pytest.raises(ConfigError, match="no such disk"):
+        host.run(RunOptions(accelerator="tcg", disks=(Disk(path=host.directory / "absent"),)))
+    with pytest.raises(PlatformError, match="needs qemu-img"):
+        host.run(RunOptions(accelerator="tcg", disks=(Disk(size_mib=1),)))
+
+
+def test_uefi_variables_are_the_machines_own_and_kept(host: Host) -> None:
+    code, template = host.directory / "code", host.directory / "template"
+    code.write_text("code")
+    template.write_text("template")
+    (host.directory / "disk.img").write_bytes(bytes(1024))
+    tools = fake_qemu.install(host.directory / "bin", ends="guest-shutdown")
+    host.tools = Toolset(system=tools.system, firmware=lambda: (code, template))
+    kept = host.directory / "disk.img-state" / "uefi-vars.fd"
+    options = RunOptions(accelerator="tcg", uefi=True, kind=BootKind.DISK, architecture=Architecture.AMD64)
+    for content in ("template", "changed by the guest"):
+        with qemu.run(host.directory / "disk.img", options, host.context, find_qemu=host.find) as machine:
+            machine.wait()
+        assert kept.read_text() == content
+        kept.write_text("changed by the guest")
+    assert f"if=pflash,unit=0,format=raw,file={code},readonly=on" in host.words
+
+
+def test_named_firmware_is_copied_and_must_exist(host: Host) -> None:
+    (host.directory / "fw").write_text("both")
+    with host.run(RunOptions(accelerator="tcg", firmware=host.directory / "fw")):
+        copy = host.directory / "web-state" / "uefi-firmware.fd"
+        assert f"if=pflash,unit=0,format=raw,file={copy}" in host.words
+    with pytest.raises(ConfigError, match="no such file"):
+        host.run(RunOptions(accelerator="tcg", firmware=host.directory / "absent"))
+
+
+@pytest.mark.parametrize(("protocol", "kind"), [("tcp", socket.SOCK_STREAM), ("udp", socket.SOCK_DGRAM)])
+def test_port_in_use_is_told_before_anything_starts(host: Host, protocol: str, kind: socket.SocketKind) -> None:
+    with socket.socket(socket.AF_INET, kind) as taken:
+        taken.bind(("127.0.0.1", 0))
+        if kind is socket.SOCK_STREAM:
+            taken.listen()
+        port = Publish(host_port=taken.getsockname()[1], guest_port=80, protocol=protocol)
+        with pytest.raises(PlatformError, match="is in use"):
+            host.run(RunOptions(accelerator="tcg", publish=(port,)))
+    assert not (host.directory / "web-state").exists()
+
+
+def test_address_that_is_not_the_hosts_is_told(host: Host) -> None:
+    port = Publish(host_port=8080, guest_port=80, address="192.0.2.1")
+    with pytest.raises(PlatformError, match="cannot be used"):
+        host.run(RunOptions(accelerator="tcg", publish=(port,)))
+
+
+def test_detached_machine_is_found_stopped_and_forgotten(host: Host) -> None:
+    machine = host.run(RunOptions(accelerator="tcg", detach=True, name="db"), says="hello\n")
+    machine.close()
+    facts = state.find("db", host.context.work)
+    assert facts.pid == machine.pid
+    assert facts.detached
+    os.kill(machine.pid, signal.SIGKILL)
+    assert machine.wait(10) == 0
+    assert state.running(host.context.work) == ()
+
+
+def test_killing_a_detached_machine_takes_its_process_id(host: Host) -> None:
+    machine = host.run(RunOptions(accelerator="tcg", detach=True), ends="deaf")
+    assert machine.kill() == 137
+    machine.close()
+    assert not state.is_running(host.directory / "web-state")
+
+
+def test_console_is_waited_for_and_an_early_end_is_told(host: Host) -> None:
+    with host.run(says="first\nlogin: ") as machine:
+        machine.wait_console("login:", 5)
+        assert machine.console.text() == "first\nlogin: "
+        with pytest.raises(PlatformError, match=r"no answer within 0\.1 s.*\n  first\n  login:"):
+            machine.wait_console("never", 0.1)
+    early = pytest.raises(PlatformError, match=r"the machine ended with status 0.*\n  oops")
+    with host.run(says="oops\n", ends="guest-shutdown") as machine, early:
+        machine.wait_console("never")
+
+
+class Late(BaseHTTPRequestHandler):
+    """Not ready at first: closes without a word, then says 503, then the page."""
+
+    tries = 0
+
+    def do_GET(self) -> None:
+        type(self).tries += 1
+        if self.tries == 1:
+            self.close_connection = True
+            return
+        self.send_response(503 if self.tries == 2 else 200)
+        self.end_headers()
+        self.wfile.write(b"the page")
+
+    def log_message(self, format: str, *arguments: object) -> None:
+        pass
+
+
+def test_page_is_waited_for_through_false_starts(host: Host) -> None:
+    server = HTTPServer(("127.0.0.1", 0), Late)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        with host.run() as machine:
+            assert machine.wait_http(server.server_port, timeout_s=10) == b"the page"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+    assert Late.tries == 3
+
+
+def test_page_of_a_silent_guest_is_given_up(host: Host) -> None:
+    server = socket.create_server(("127.0.0.1", 0))  # accepts, as QEMU's forward does
+    with server, host.run() as machine, pytest.raises(PlatformError, match="no answer within"):
+        machine.wait_http(server.getsockname()[1], timeout_s=0.2)
+
+
+def test_foreground_shows_the_console_with_plain_line_ends(host: Host) -> None:
+    assert host.foreground(ends="guest-shutdown", says="one\ntwo\n") == (0, "one\ntwo\n")
+
+
+def test_foreground_reports_a_qemu_that_does_not_start(host: Host) -> None:
+    assert host.foreground(fails="bad kernel") == (4, "")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signal_in_the_foreground_stops_the_machine(host: Host, number: signal.Signals) -> None:
+    before = signal.getsignal(number)
+    sender = threading.Timer(0.5, os.kill, (os.getpid(), number))
+    sender.start()
+    status, shown = host.foreground(says="up\n")
+    sender.join()
+    assert (status, shown) == (128 + number, "up\n")
+    assert signal.getsignal(number) is before
+    assert not state.is_running(host.directory / "web-state")
+
+
+def test_nobody_reading_stdout_stops_the_machine(host: Host) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    host.tools = fake_qemu.install(host.directory / "bin", says="anybody?\n")
+    with Path(os.devnull).open("rb") as stdin, os.fdopen(writer, "wb", buffering=0) as out:
+        status = terminal.run_foreground(host.image, TCG, host.context, find_qemu=host.find, stdin=stdin, stdout=out)
+    assert status == 129
+
+
+def test_fault_in_the_tool_leaves_no_machine(host: Host) -> None:
+    host.tools = fake_qemu.install(host.directory / "bin", ends="deaf")
+
+    def fail(machine: Machine) -> None:
+        raise RuntimeError
+
+    with Path(os.devnull).open("rb") as stdin, pytest.raises(RuntimeError):
+        terminal.run_foreground(
+            host.image, TCG, host.context, find_qemu=host.find, stdin=stdin, stdout=io.BytesIO(), on_start=fail
+        )
+    assert not state.is_running(host.directory / "web-state")
+
+
+@pytest.mark.parametrize(
+    ("typed", "passed", "leave"),
+    [
+        ([b"abc"], b"abc", False),
+        ([b"a\x01", b"cb"], b"a\x03b", False),
+        ([b"\x01\x01"], b"\x01", False),
+        ([b"\x01z"], b"\x01z", False),
+        ([b"ab\x01xcd"], b"ab", True),
+    ],
+)
+def test_escape_sequences_are_taken_out_of_what_is_typed(typed: list[bytes], passed: bytes, leave: bool) -> None:
+    keys = terminal.Keys()
+    fed = [keys.feed(chunk) for chunk in typed]
+    assert b"".join(chunk for chunk, _ in fed) == passed
+    assert fed[-1][1] is leave

@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import os
+import re
+import socket
+from pathlib import Path
+
+import pytest
+
+from moby.errors import PlatformError
+from moby.machines import state
+from moby.machines.state import Facts, State
+
+
+def facts(directory: Path, name: str = "web", started_s: int = 1) -> Facts:
+    return Facts(
+        name=name,
+        state=str(directory),
+        pid=1,
+        architecture="amd64",
+        cpus=1,
+        memory_mib=256,
+        publish=("127.0.0.1:8080->80/tcp",),
+        started_s=started_s,
+        detached=True,
+    )
+
+
+def test_claimed_directory_is_running_until_it_is_released(tmp_path: Path) -> None:
+    held = State.claim(tmp_path / "web-state")
+    assert state.is_running(tmp_path / "web-state")
+    with pytest.raises(PlatformError, match="already runs"):
+        State.claim(tmp_path / "web-state")
+    held.release()
+    held.release()
+    assert not state.is_running(tmp_path / "web-state")
+    State.claim(tmp_path / "web-state").release()
+
+
+def test_lock_passed_on_keeps_the_machine_running(tmp_path: Path) -> None:
+    held = State.claim(tmp_path)
+    inherited = os.dup(held.lock)
+    held.release()
+    assert state.is_running(tmp_path)
+    os.close(inherited)
+    assert not state.is_running(tmp_path)
+
+
+def test_nothing_runs_where_nothing_is(tmp_path: Path) -> None:
+    assert not state.is_running(tmp_path / "absent")
+
+
+def test_claiming_clears_the_last_run_but_not_its_address_and_disks(tmp_path: Path) -> None:
+    for name in ("console.log", "machine.json", "disk.img", "uefi-vars.fd"):
+        (tmp_path / name).write_text("x")
+    held = State.claim(tmp_path)
+    mac = held.mac()
+    held.release()
+    assert {path.name for path in tmp_path.iterdir()} == {"lock", "disk.img", "uefi-vars.fd", "mac-addr"}
+    again = State.claim(tmp_path)
+    assert again.mac() == mac
+    again.release()
+
+
+def test_address_is_local_and_unicast_and_a_broken_one_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "mac-addr").write_text("not an address")
+    held = State.claim(tmp_path)
+    mac = held.mac()
+    held.release()
+    assert re.fullmatch(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}", mac)
+    assert int(mac[:2], 16) & 3 == 2
+    assert (tmp_path / "mac-addr").stat().st_mode & 0o777 == 0o640
+
+
+def test_file_in_place_of_the_directory_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(PlatformError, match="cannot make the state directory"):
+        State.claim(tmp_path / "file")
+
+
+def test_sockets_work_below_long_paths(tmp_path: Path) -> None:
+    held = State.claim(tmp_path / ("long" * 30) / ("er" * 60))
+    listener = held.listen("qmp.sock")
+    client = state.connect(held.directory / "qmp.sock")
+    accepted, _ = listener.accept()
+    for end in (client, accepted, listener):
+        end.close()
+    held.release()
+
+
+def test_dead_socket_is_told(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(tmp_path / "qmp.sock"))
+    with pytest.raises(PlatformError, match="does not answer"):
+        state.connect(tmp_path / "qmp.sock")
+
+
+def test_running_machines_are_listed_oldest_first_and_ended_ones_forgotten(tmp_path: Path) -> None:
+    held = {name: State.claim(tmp_path / name) for name in ("new", "old", "gone")}
+    for started_s, name in enumerate(("old", "gone", "new")):
+        held[name].record(facts(tmp_path / name, name, started_s), tmp_path / "work")
+    held.pop("gone").release()
+    assert [machine.name for machine in state.running(tmp_path / "work")] == ["old", "new"]
+    assert len(list((tmp_path / "work" / "machines").iterdir())) == 2
+    for each in held.values():
+        each.release()
+    assert state.running(tmp_path / "work") == ()
+    assert list((tmp_path / "work" / "machines").iterdir()) == []
+
+
+def test_machine_without_readable_facts_is_not_shown_but_kept(tmp_path: Path) -> None:
+    held = State.claim(tmp_path / "web")
+    held.record(facts(tmp_path / "web"), tmp_path / "work")
+    (tmp_path / "web" / "machine.json").write_text("{}")
+    assert state.running(tmp_path / "work") == ()
+    assert len(list((tmp_path / "work" / "machines").iterdir())) == 1
+    held.release()
+
+
+def test_machines_are_found_by_name_or_directory(tmp_path: Path) -> None:
+    held = [State.claim(tmp_path / name) for name in ("a", "b", "c")]
+    for each, name in zip(held, ("web", "web", "db"), strict=True):
+        each.record(facts(each.directory, name), tmp_path / "work")
+    assert state.find("db", tmp_path / "work").state == str(tmp_path / "c")
+    assert state.find(str(tmp_path / "a"), tmp_path / "work").state == str(tmp_path / "a")
+    with pytest.raises(PlatformError, match="several machines are called web"):
+        state.find("web", tmp_path / "work")
+    with pytest.raises(PlatformError, match=r"no machine x is running \(running: "):
+        state.find("x", tmp_path / "work")
+    for each in held:
+        each.release()
