@@ -151,10 +151,12 @@ def test_every_onboot_container_succeeded_and_every_service_runs(guest: Guest) -
     assert running == dict.fromkeys(("dhcpcd", "getty", "nginx", "rngd", "sshd"), "running")
 
 
+@pytest.mark.shows("nginx in a container of its own serves the page of the YAML file", by="boot")
 def test_nginx_serves_the_page_of_the_description(guest: Guest) -> None:
     assert guest.machine.wait_http(guest.web_port) == PAGE.encode()
 
 
+@pytest.mark.shows("A container has a read-only root and its listed capabilities alone", by="boot")
 def test_nginx_has_a_read_only_root_and_its_listed_capabilities_alone(guest: Guest) -> None:
     master, worker = guest.process("nginx", uid=0), guest.process("nginx", uid=33)
     listed = f"{sum(1 << bit for bit in CAPABILITIES.values()):016x}"
@@ -169,12 +171,14 @@ def test_requests_are_in_the_log(guest: Guest) -> None:
     assert '"GET / HTTP/1.1" 200' in guest.run("cat /var/log/nginx.out.log")
 
 
+@pytest.mark.shows("sysctl settings", by="boot")
 def test_sysctl_sets_the_kernel(guest: Guest) -> None:
     values = guest.run("cat /proc/sys/kernel/kptr_restrict /proc/sys/net/ipv4/conf/all/rp_filter").split()
     assert values == ["2", "1"]
     assert guest.run("cat /run/log/onboot/onboot.000-sysctl.log") == ""
 
 
+@pytest.mark.shows("Address, route and resolver from DHCP", by="boot")
 def test_lease_gives_address_route_and_resolver(guest: Guest) -> None:
     assert "inet 10.0.2.15/24" in guest.run("ip address show eth0")
     assert "default via 10.0.2.2" in guest.run("ip route")
@@ -185,6 +189,7 @@ def test_drivers_of_devices_are_loaded_without_being_named(guest: Guest) -> None
     assert guest.run("test -d /sys/module/virtio_scsi && ls /sys/block").split() == ["vda"]
 
 
+@pytest.mark.shows("Kernel modules on demand", by="boot")
 def test_kernel_loads_modules_on_demand(guest: Guest) -> None:
     assert not guest.run("ls /sys/module").count("wireguard")
     guest.run("ip link add wg0 type wireguard")
@@ -202,6 +207,7 @@ def test_random_numbers_are_ready(guest: Guest) -> None:
     assert len(guest.run("timeout 5 head -c 16 /dev/random | xxd -p").strip()) == 32
 
 
+@pytest.mark.shows("Login on the console with the machine's password", by="boot")
 def test_root_password_of_the_machine_opens_the_console(guest: Guest) -> None:
     guest.console.type("root\n")
     guest.console.until("Password: ")
@@ -220,12 +226,14 @@ def test_wrong_password_does_not(guest: Guest) -> None:
     guest.console.until("Login incorrect")
 
 
+@pytest.mark.shows("ssh refuses another key", by="boot")
 def test_ssh_refuses_another_key(guest: Guest, tmp_path: Path) -> None:
     make_key(tmp_path / "other")
     with pytest.raises(CommandError, match="255"):
         Shell(port=guest.shell.port, key=tmp_path / "other").run("true")
 
 
+@pytest.mark.shows("Login and copies over ssh with the key of files:", by="boot")
 def test_files_are_copied_over_ssh(guest: Guest, tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"a\0b" * 100_000)
     guest.shell.copy(tmp_path / "file", "/tmp/file")
@@ -236,12 +244,14 @@ def test_machine_itself_has_tools_and_certificates(guest: Guest) -> None:
     guest.run("nsenter -t 1 -m -- /bin/sh -c 'grep -q CERTIFICATE /etc/ssl/certs/ca-certificates.crt'")
 
 
+@pytest.mark.shows("A killed service is back within 2 s", by="boot")
 def test_killed_service_is_back_within_two_seconds(guest: Guest) -> None:
     guest.machine.wait_http(guest.web_port)
     guest.run("kill -9 $(pidof nginx)")
     assert guest.machine.wait_http(guest.web_port, timeout_s=2)
 
 
+@pytest.mark.shows("poweroff inside ends moby run with status 0", by="boot")
 def test_poweroff_over_ssh_ends_the_machine_with_status_0(guest: Guest) -> None:
     guest.run("poweroff")
     assert guest.machine.wait(30) == 0

@@ -108,7 +108,7 @@ def _command(boot: Boot, options: RunOptions, toolset: Toolset, held: State, acc
         network=Network(networking=options.networking, mac=held.mac(), publish=options.publish),
         kernel=boot.kernel.absolute() if boot.kernel is not None else None,
         initrd=boot.initrd.absolute() if boot.initrd is not None else None,
-        cmdline=boot.cmdline,
+        cmdline=_ends_on_panic(boot),
         firmware=_firmware(boot, options, toolset, held),
         disks=(*system, *added),
         cds=tuple(cds),
@@ -128,6 +128,16 @@ class _Sockets:
     terminal: socket.socket | None
     inherited: tuple[socket.socket, ...]
     channels: Channels
+
+
+def _ends_on_panic(boot: Boot) -> str:
+    """The command line, with a panic that ends the machine unless it says itself what a panic does.
+
+    Before the guest has its pvpanic driver, a reset is the only way to tell QEMU.
+    """
+    if boot.kernel is None or any(word.startswith("panic=") for word in boot.cmdline.split()):
+        return boot.cmdline
+    return f"{boot.cmdline} panic=-1".lstrip()
 
 
 def _sockets(held: State, *, attach: bool) -> _Sockets:
