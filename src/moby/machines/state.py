@@ -160,11 +160,16 @@ def running(work: Path) -> tuple[Facts, ...]:
 
 
 def find(name: str, work: Path) -> Facts:
-    """The running machine called ``name``, or whose state directory that is. Raises ``PlatformError``."""
+    """The running machine called ``name``, or whose state directory that is; of several, the one started here.
+
+    Raises ``PlatformError`` when there is none, or no telling which.
+    """
     machines = running(work)
-    found = [facts for facts in machines if name == facts.name or str(Path(name).absolute()) == facts.state]
-    if len(found) == 1:
-        return found[0]
+    here = {str(Path(name).absolute()), str(Path(f"{name}-state").absolute())}
+    found = [facts for facts in machines if name == facts.name or facts.state in here]
+    nearest = [facts for facts in found if facts.state in here]
+    if len(nearest or found) == 1:
+        return (nearest or found)[0]
     if found:
         states = ", ".join(facts.state for facts in found)
         raise PlatformError(f"several machines are called {name}", fix=f"give the state directory: {states}")

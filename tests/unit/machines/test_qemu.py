@@ -147,6 +147,13 @@ def test_image_disks_data_and_memory_reach_the_command_line(host: Host) -> None:
     assert (where / "data.iso").read_bytes()[21 * 2048 :].startswith(b"hello")
 
 
+@pytest.mark.parametrize(("asked", "given"), [("quiet", "quiet panic=-1"), ("panic=5 quiet", "panic=5 quiet")])
+def test_kernel_is_told_to_end_when_it_panics(host: Host, asked: str, given: str) -> None:
+    (host.directory / "web-cmdline").write_text(asked)
+    with host.run():
+        assert host.words[host.words.index("-append") + 1] == given
+
+
 def test_disk_that_must_not_be_made_is_an_error(host: Host) -> None:
     with pytest.raises(ConfigError, match="no such disk"):
         host.run(RunOptions(accelerator="tcg", disks=(Disk(path=host.directory / "absent"),)))

@@ -117,14 +117,16 @@ def test_machine_without_readable_facts_is_not_shown_but_kept(tmp_path: Path) ->
     held.release()
 
 
-def test_machines_are_found_by_name_or_directory(tmp_path: Path) -> None:
-    held = [State.claim(tmp_path / name) for name in ("a", "b", "c")]
+def test_machines_are_found_by_name_or_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    held = [State.claim(tmp_path / name) for name in ("a", "web-state", "c")]
     for each, name in zip(held, ("web", "web", "db"), strict=True):
         each.record(facts(each.directory, name), tmp_path / "work")
     assert state.find("db", tmp_path / "work").state == str(tmp_path / "c")
     assert state.find(str(tmp_path / "a"), tmp_path / "work").state == str(tmp_path / "a")
     with pytest.raises(PlatformError, match="several machines are called web"):
         state.find("web", tmp_path / "work")
+    monkeypatch.chdir(tmp_path)
+    assert state.find("web", tmp_path / "work").state == str(tmp_path / "web-state")
     with pytest.raises(PlatformError, match=r"no machine x is running \(running: "):
         state.find("x", tmp_path / "work")
     for each in held:
