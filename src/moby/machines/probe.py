@@ -38,8 +38,13 @@ class Answer:
     why: str = ""
 
 
-def choose(architecture: Architecture, toolset: Toolset, context: Context) -> str:
-    """The accelerator to use: the host's own when it works, else ``tcg`` with one line of notice."""
+def choose(architecture: Architecture, toolset: Toolset, context: Context, *, asked: str | None = None) -> str:
+    """The accelerator to use: the host's own when it works, else ``tcg`` with one line of notice.
+
+    One that is ``asked`` for by name is taken untried; a choice such as ``kvm:tcg`` is left to the probe.
+    """
+    if asked is not None and ":" not in asked:
+        return asked
     if architecture is not host_architecture():
         log.info(f"Emulating {architecture} on {host_architecture()}: slower than the real thing")
         return TCG

@@ -14,7 +14,7 @@ from pathlib import Path
 from moby import proc
 from moby.artifact import Artifact
 from moby.artifact import Firmware as FirmwareKind
-from moby.context import Context
+from moby.context import Context, variable
 from moby.errors import ConfigError, PlatformError
 from moby.formats import configiso
 from moby.machines import commandline, probe, state
@@ -47,7 +47,8 @@ def run(
     boot = target if isinstance(target, Boot) else boot_from(target, options)
     toolset = find_qemu(boot.architecture)
     check_ports(options.publish)
-    accelerator = options.accelerator or probe.choose(boot.architecture, toolset, context)
+    asked = options.accelerator or variable(context.environment, "QEMU_ACCEL")
+    accelerator = probe.choose(boot.architecture, toolset, context, asked=asked)
     directory = options.state or boot.prefix.with_name(f"{boot.name}-state")
     held = State.claim(directory)
     try:

@@ -84,6 +84,14 @@ def test_foreign_guests_are_emulated_unasked(tmp_path: Path, tools: Callable[[st
     assert not (tmp_path / "calls").exists()
 
 
+def test_accelerator_asked_for_is_taken_untried(tmp_path: Path, tools: Callable[[str], Toolset]) -> None:
+    context = Context(store=tmp_path / "store", work=tmp_path / "work")
+    assert choose(Architecture.AMD64, tools("exit 1"), context, asked="kvm") == "kvm"
+    assert not (tmp_path / "calls").exists()
+    foreign = next(each for each in Architecture if each is not host_architecture())
+    assert choose(foreign, tools("exit 1"), context, asked="kvm:tcg") == "tcg"
+
+
 def test_architecture_without_a_probe_kernel_is_not_accelerated(tools: Callable[[str], Toolset]) -> None:
     assert not probe(Virtual(architecture=Architecture.RISCV64, accelerator="kvm"), tools(GOOD)).works
 

@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import threading
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
@@ -145,6 +146,13 @@ def test_image_disks_data_and_memory_reach_the_command_line(host: Host) -> None:
     assert "-smp 3" in words
     assert (where / "disk.img").stat().st_size == 1 << 20
     assert (where / "data.iso").read_bytes()[21 * 2048 :].startswith(b"hello")
+
+
+def test_accelerator_of_the_environment_is_taken_unless_options_name_one(host: Host) -> None:
+    host.context = replace(host.context, environment={"LINUXKIT_QEMU_ACCEL": "kvm"})
+    for options, accelerator in ((RunOptions(), "kvm"), (TCG, "tcg")):
+        with host.run(options):
+            assert host.words[host.words.index("-accel") + 1] == accelerator
 
 
 @pytest.mark.parametrize(("asked", "given"), [("quiet", "quiet panic=-1"), ("panic=5 quiet", "panic=5 quiet")])
