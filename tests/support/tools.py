@@ -15,7 +15,13 @@ from moby.components.tools import Tools
 from moby.context import Context
 
 RECIPE = Path(__file__).parents[1] / "tools"
-PROGRAMS = {name: f"usr/bin/{name}" for name in ("cpio", "docker-registry", "scp", "skopeo", "ssh", "ssh-keygen")}
+_USER = ("cpio", "docker-registry", "qemu-img", "scp", "skopeo", "ssh", "ssh-keygen", "syslinux")
+_ADMIN = ("fsck.fat", "sfdisk", "sgdisk")
+PROGRAMS = {
+    **{name: f"usr/bin/{name}" for name in _USER},
+    **{name: f"usr/sbin/{name}" for name in _ADMIN},
+    **{name: "usr/bin/mtools" for name in ("mcopy", "mdir", "minfo")},  # one program, told apart by its name
+}
 
 
 def search_path(context: Context) -> str:
