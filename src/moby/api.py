@@ -10,7 +10,7 @@ with moby.run(artifacts, publish={8080: 80}) as machine:
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from os import PathLike, fspath
 from pathlib import Path
@@ -102,10 +102,15 @@ def build(
     outputs.check(formats=formats, name=name, directory=directory, output=output or None, architecture=target)
     store = Store(context.store)
     with log.step(f"Building {files[-1]}"):
-        decided = decide(files, store, context=context, options=options, stdin=stdin)
+        components = Components(context, store)
+        config = read(files, components, context=context, stdin=stdin)
+        if not formats and not output:
+            formats = asked_formats(config)
+            outputs.check(formats=formats, name=name, directory=directory, architecture=target)
+        decided = _decide(config, components, store, context=context, options=options)
         for warning in decided.warnings:
             log.info(f"warning: {warning}")
-        return outputs.write(
+        made = outputs.write(
             decided,
             store,
             formats=formats,
@@ -115,6 +120,9 @@ def build(
             stdout=stdout,
             decompress_kernel=options.decompress_kernel,
         )
+        for command in _pushes(config, made):
+            log.info(f"to push it as the file says: {command}")
+        return made
 
 
 def decide(
@@ -126,9 +134,34 @@ def decide(
     stdin: BinaryIO | None = None,
 ) -> Plan:
     """The plan of YAML files, with every image in ``store``. Raises ``MobyError``."""
-    options = options or BuildOptions()
     components = Components(context, store)
     config = read(sources, components, context=context, stdin=stdin)
+    return _decide(config, components, store, context=context, options=options or BuildOptions())
+
+
+def asked_formats(config: Config) -> tuple[str, ...]:
+    """The formats that files of March 2017 ask for. Raises ``ConfigError`` with the place of one not made here."""
+    for index, wanted in enumerate(config.outputs):
+        if wanted.modern not in outputs.FORMATS:
+            where = config.places.where(("outputs", index, "format"))
+            near = difflib.get_close_matches(wanted.modern, outputs.FORMATS, n=1)
+            fix = f"did you mean {near[0]}?" if near else "one of " + ", ".join(sorted(outputs.FORMATS))
+            spelt = f", spelt {wanted.format!r} here," if wanted.format != wanted.modern else ""
+            raise ConfigError(f"format {wanted.modern!r}{spelt} is not one that can be made", where=where, fix=fix)
+    return tuple(dict.fromkeys(wanted.modern for wanted in config.outputs))
+
+
+def _pushes(config: Config, made: Sequence[Artifact]) -> Iterator[str]:
+    """The commands that push what was made, as files of March 2017 ask for it."""
+    paths = {artifact.format: str(path) for artifact in made for _, path in artifact.files}
+    return (
+        command
+        for wanted in config.outputs
+        if wanted.modern in paths and (command := wanted.push(paths[wanted.modern]))
+    )
+
+
+def _decide(config: Config, components: Components, store: Store, *, context: Context, options: BuildOptions) -> Plan:
     policy = PullPolicy.ALWAYS if options.pull else PullPolicy.MISSING
     registry = Registry(context.client, mirrors=context.mirrors)
     images = _Images(components, ImageSource(store, registry, policy))

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from moby import fileplan, metadata
-from moby.config import decode, fields
+from moby.config import decode, fields, legacy
 from moby.config.container import ImageEntry, ImageLabel, Mount
 from moby.config.model import Config, KernelSpec, VolumeSpec
 from moby.config.places import Path as Place
@@ -250,7 +250,8 @@ def _containers(config: Config, pins: _Pins, target: Platform, faults: list[Conf
             continue
         image = pins[reference, target]
         try:
-            settings = effective(_with_volumes(entry, config), labels[reference], image.config)
+            own = legacy.with_image(_with_volumes(entry, config), image.config)
+            settings = effective(own, labels[reference], image.config)
             yield _container((section, index, entry), image, settings, ids, roots)
         except ConfigError as error:
             faults.append(config.places.placed(error, (section, index)))

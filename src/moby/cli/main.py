@@ -10,6 +10,7 @@ import argparse
 import difflib
 import importlib
 import os
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -172,11 +173,24 @@ def parse(argv: Sequence[str]) -> tuple[str, argparse.Namespace]:
     return name, command_parser(name).parse_args([*before, *after])
 
 
+def is_former(argv: Sequence[str]) -> bool:
+    """Whether ``argv`` is a command line of March 2017: ``[-name NAME] FILE``."""
+    named = bool(argv) and argv[0].startswith("-") and argv[0].lstrip("-").partition("=")[0] == "name"
+    rest = argv[1 if "=" in argv[0] else 2 :] if named else argv
+    if not rest or rest[0] in COMMANDS or rest[0].startswith("-"):
+        return False
+    return named or rest[0].endswith((".yml", ".yaml")) or Path(rest[0]).is_file()
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run ``moby`` and return its exit status."""
-    name, arguments = parse(sys.argv[1:] if argv is None else argv)
+    argv = sys.argv[1:] if argv is None else argv
+    former = is_former(argv)
+    name, arguments = parse(["build", *argv] if former else argv)
     try:
         with log.reporting(reporter(arguments)):
+            if former:
+                log.info(f"notice: this is called moby build now: {shlex.join(['moby', 'build', *argv])}")
             return load(name).execute(arguments, make_context(arguments))
     except MobyError as error:
         report(error)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, PrivateAttr
 
 from moby.config import fields
 from moby.config.spec import (
@@ -273,3 +273,16 @@ class ImageEntry(ImageLabel):
 
     name: Annotated[str, checked(fields.container_name)] = Field(description="Its name, unique among services.")
     image: ImageName = Field(description="Image reference, or @pkg:NAME for a component.")
+
+    _as_docker: bool = PrivateAttr(default=False)
+
+    @property
+    def as_docker(self) -> bool:
+        """Whether it runs as ``docker run`` did in March 2017: the image's entrypoint and user stay in force."""
+        return self._as_docker
+
+    def like_docker(self) -> ImageEntry:
+        """The same entry, run in that way."""
+        copy = self.model_copy()
+        copy._as_docker = True
+        return copy

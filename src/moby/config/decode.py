@@ -33,6 +33,8 @@ _EXPECTED = {
     "model_attributes_type": "a mapping",
 }
 _BOUNDS = ("greater_than_equal", "greater_than", "less_than", "less_than_equal")
+# Keys of March 2017, when they are found in a file of today.
+FORMER_KEYS = {"read_only": "readonly", "network_mode": "net", "oom_score_adj": "oomScoreAdj"}
 _YES = {"yes": "true", "on": "true", "y": "true", "true": "true", "1": "true"}
 _NO = {"no": "false", "off": "false", "n": "false", "false": "false", "0": "false"}
 
@@ -124,6 +126,8 @@ def _unknown_key(model: type[Spec], path: Path) -> Fault:
         fix = f"it is a key of {home}"
     if guess := closest(key, known):
         fix = f"did you mean {guess!r}?"
+    elif FORMER_KEYS.get(key) in known:
+        fix = f"it is called {FORMER_KEYS[key]} now"
     if key in ("name", "image") and holder is ImageLabel:
         fix = "a label cannot set it"
     return Fault(path=path, what=f"unknown key {key[:60]!r}", fix=fix, at_key=True)

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from moby.config import checks, merge
 from moby.config.decode import decode
+from moby.config.legacy import Translation, translate
 from moby.config.model import Config
 from moby.config.places import Fault
 from moby.config.places import Path as Place
-from moby.config.source import MAX_BYTES, Document, read
+from moby.config.source import MAX_BYTES, read
 from moby.context import Context
 from moby.errors import ConfigError
 from moby.http import redact
@@ -38,12 +39,12 @@ def load(sources: Sequence[str], *, context: Context, templates: Templates, stdi
 
     Raises ``ConfigError`` that carries everything wrong in all of them, each with its file, line and column.
     """
-    documents: list[Document] = []
+    documents: list[Translation] = []
     failures: list[ConfigError] = []
     for source in sources:
         try:
             text = _fetch(source, context, stdin)
-            document = read(text, file="stdin" if source == _STDIN else redact(source))
+            document = translate(read(text, file="stdin" if source == _STDIN else redact(source)))
         except ConfigError as error:
             failures.append(error)
         else:
@@ -53,26 +54,40 @@ def load(sources: Sequence[str], *, context: Context, templates: Templates, stdi
 
 def parse(text: str | bytes, *, file: str = "config.yml", templates: Templates | None = None) -> Config:
     """The configuration in ``text``; ``file`` names it in messages. Raises ``ConfigError`` like ``load``."""
-    document = read(text, file=file)
+    document = translate(read(text, file=file))
     return assemble([_expand(document, templates, Path()) if templates else document], [])
 
 
-def assemble(documents: Sequence[Document], failures: Sequence[ConfigError]) -> Config:
+def assemble(translations: Sequence[Translation], failures: Sequence[ConfigError]) -> Config:
     """One configuration from documents in their order; ``failures`` are those of files that gave no document."""
+    documents = [each.document for each in translations]
     errors = list(failures)
     configs: list[Config] = []
     parts = [checks.Part(data=document.data, places=document.places) for document in documents]
-    for document, across in zip(documents, checks.check(parts), strict=True):
+    for translation, across in zip(translations, checks.check(parts), strict=True):
+        document = translation.document
         config, faults = decode(Config, document)
         errors.extend(document.places.errors([*faults, *across]))
         if config is not None:
-            configs.append(config.at(document.places, document.notices))
+            config = _like_docker(config, translation.as_docker)
+            configs.append(config.at(document.places, document.notices, translation.outputs))
     if errors:
         raise ConfigError.gather(errors)
     merged = Config.model_validate({})
     for config in configs:
         merged = merge.merge(merged, config)
     return merged
+
+
+def _like_docker(config: Config, paths: frozenset[Place]) -> Config:
+    changed = {
+        section: tuple(
+            entry.like_docker() if (section, index) in paths else entry
+            for index, entry in enumerate(getattr(config, section))
+        )
+        for section in {str(path[0]) for path in paths}
+    }
+    return config.model_copy(update=changed) if changed else config
 
 
 def _fetch(source: str, context: Context, stdin: BinaryIO | None) -> bytes:
@@ -124,10 +139,11 @@ def _directory(source: str) -> Path | None:
     return Path() if source == _STDIN else Path(source).parent
 
 
-def _expand(document: Document, templates: Templates, directory: Path | None) -> Document:
-    """``document`` with the templates in its image positions replaced."""
+def _expand(translation: Translation, templates: Templates, directory: Path | None) -> Translation:
+    """The document with the templates in its image positions replaced."""
+    document = translation.document
     if not isinstance(document.data, dict):
-        return document
+        return translation
     faults: list[Fault] = []
 
     def image(text: object, path: Place) -> object:
@@ -150,7 +166,7 @@ def _expand(document: Document, templates: Templates, directory: Path | None) ->
     for section, each in {"init": image, **dict.fromkeys((*checks.CONTAINERS, "volumes"), entry)}.items():
         if isinstance(items := data.get(section), tuple):
             data[section] = tuple(each(item, (section, index)) for index, item in enumerate(items))
-    return replace(document, data=data, faults=(*document.faults, *faults))
+    return replace(translation, document=replace(document, data=data, faults=(*document.faults, *faults)))
 
 
 def _image(text: str, templates: Templates, directory: Path | None) -> str:

@@ -23,7 +23,8 @@ def merge(first: Config, second: Config) -> Config:
     lists = {name: _join(getattr(first, name), getattr(second, name)) for name in _LISTS}
     kernel, trust = _kernel(first.kernel, second.kernel), _trust(first.trust, second.trust)
     merged = first.model_copy(update={**lists, "kernel": kernel, "trust": trust})
-    return merged.at(_places(first, second), (*first.notices, *second.notices))
+    outputs = (*first.outputs, *second.outputs)
+    return merged.at(_places(first, second), (*first.notices, *second.notices), outputs)
 
 
 def _join(first: tuple[object, ...] | None, second: tuple[object, ...] | None) -> tuple[object, ...] | None:
@@ -53,6 +54,7 @@ def _trust(first: TrustSpec | None, second: TrustSpec | None) -> TrustSpec | Non
 
 def _places(first: Config, second: Config) -> Places:
     offsets = {name: len(getattr(first, name) or ()) for name in _LISTS}
+    offsets["outputs"] = len(first.outputs)
     offsets |= {f"trust.{name}": len(getattr(first.trust, name) or ()) if first.trust else 0 for name in _TRUST_LISTS}
     replaced = _replaced(second.kernel)
 
@@ -75,4 +77,5 @@ def _places(first: Config, second: Config) -> Places:
         values=joined(a.values, b.values),
         keys=joined(a.keys, b.keys),
         written=joined(a.written, b.written),
+        spelled=joined(a.spelled, b.spelled),
     )

@@ -6,6 +6,7 @@ The models are the only schema: the JSON Schema and the tables in the documentat
 
 from __future__ import annotations
 
+import shlex
 from typing import Annotated, Literal
 
 from pydantic import Field, PrivateAttr, model_validator
@@ -89,6 +90,37 @@ class TrustSpec(Spec):
     keys: Texts | None = Field(None, description="Public keys, PEM text or files; one of them must have signed.")
 
 
+class Output(Spec):
+    """A format that a file of March 2017 asks for."""
+
+    format: str = Field(description="Its name of the time.")
+    project: str = Field("", description="Project of the cloud.")
+    bucket: str = Field("", description="Bucket to upload to.")
+    family: str = Field("", description="Family of the cloud's image.")
+    public: bool = Field(False, description="Everybody may read the upload.")
+    replace: bool = Field(False, description="An image of the same name is replaced.")
+
+    @property
+    def modern(self) -> str:
+        """The format of today."""
+        return _FORMATS.get(self.format, self.format)
+
+    def push(self, file: str) -> str:
+        """The command that takes ``file``, the format's output, to where the file wanted it; empty for nowhere."""
+        if self.format not in _PUSHED:
+            return ""
+        flags = [("--project", self.project), ("--bucket", self.bucket), ("--family", self.family)]
+        words = [word for flag, value in flags if value for word in (flag, value)]
+        return shlex.join(["moby", "push", "gcp", *words, *(["--public"] if self.public else []), file])
+
+
+_FORMATS = {
+    **dict.fromkeys(("gce", "gce-img", "gce-storage", "gcp-img", "gcp-storage"), "gcp"),
+    **dict.fromkeys(("qcow", "qcow2"), "qcow2-bios"),
+}
+_PUSHED = ("gce", "gce-storage", "gcp-storage")
+
+
 class Config(Spec):
     """A machine: what it boots, runs and holds."""
 
@@ -103,6 +135,7 @@ class Config(Spec):
 
     _places: Places = PrivateAttr(default_factory=Places)
     _notices: Texts = PrivateAttr(default=())
+    _outputs: tuple[Output, ...] = PrivateAttr(default=())
 
     @property
     def places(self) -> Places:
@@ -114,8 +147,13 @@ class Config(Spec):
         """What was noticed while reading, for the user."""
         return self._notices
 
-    def at(self, places: Places, notices: Texts = ()) -> Config:
+    @property
+    def outputs(self) -> tuple[Output, ...]:
+        """The formats to make when none is asked for: those that files of March 2017 name."""
+        return self._outputs
+
+    def at(self, places: Places, notices: Texts = (), outputs: tuple[Output, ...] = ()) -> Config:
         """The same configuration that knows its places."""
         copy = self.model_copy()
-        copy._places, copy._notices = places, notices
+        copy._places, copy._notices, copy._outputs = places, notices, outputs
         return copy

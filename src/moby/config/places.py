@@ -11,7 +11,10 @@ from moby.errors import ConfigError
 Path = tuple[str | int, ...]
 
 # The sections whose items have a name worth showing, and the key that holds it.
-NAMED = {"onboot": "name", "onshutdown": "name", "services": "name", "volumes": "name", "files": "path"}
+NAMED = {
+    **dict.fromkeys(("onboot", "onshutdown", "services", "volumes", "system", "daemon"), "name"),
+    "files": "path",
+}
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -38,12 +41,16 @@ class Fault:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Places:
-    """The marks of all values and keys of a configuration, and its scalars as they were written."""
+    """The marks of all values and keys of a configuration, and its scalars as they were written.
+
+    ``spelled`` has the path that the file itself uses, where it spells keys in another way than the models do.
+    """
 
     file: str = ""
     values: Mapping[Path, Mark] = field(default_factory=dict)
     keys: Mapping[Path, Mark] = field(default_factory=dict)
     written: Mapping[Path, str] = field(default_factory=dict)
+    spelled: Mapping[Path, Path] = field(default_factory=dict)
 
     def mark(self, path: Path, *, at_key: bool = False) -> Mark:
         """The position of ``path``, or of what holds it when it has none of its own."""
@@ -63,12 +70,24 @@ class Places:
 
     def describe(self, path: Path) -> str:
         """``path`` for people: ``services[2] 'web': binds[0]`` or ``kernel.cmdline``."""
-        label = NAMED.get(str(path[0])) if len(path) > 1 and isinstance(path[1], int) else None
-        if label is None:
+        name = self._name(path)
+        path = self._spelling(path)
+        if name is None:
             return join(path)
-        name = self.written.get((*path[:2], label))
         head = join(path[:2]) + (f" {name[:60]!r}" if name else "")
         return f"{head}: {join(path[2:])}" if len(path) > 2 else head
+
+    def _name(self, path: Path) -> str | None:
+        """The name of the item that ``path`` is in; None when it is in none."""
+        if len(path) < 2 or not isinstance(path[1], int) or (label := NAMED.get(str(path[0]))) is None:
+            return None
+        return self.written.get((*path[:2], label), "")
+
+    def _spelling(self, path: Path) -> Path:
+        held = path
+        while self.spelled and held and held not in self.spelled:
+            held = held[:-1]
+        return (*self.spelled[held], *path[len(held) :]) if held in self.spelled else path
 
     def error(self, fault: Fault) -> ConfigError:
         """``fault`` as the error to raise."""

@@ -20,7 +20,7 @@ PAIRS: tuple[tuple[str, str], ...] = (
     ("kernel:", "kernel: {}"),
     ("services: {name: s, image: x}", "services: [{name: s, image: x}]"),
     ("[kernel]", "{kernel: {}}"),
-    ("init: runc", "init: [runc]"),
+    ("init: runc\nservices: []", "init: [runc]\nservices: []"),
     ("init: [runc, runc, 5]", 'init: [runc, runc, "5"]'),
     ("init: [Runc]", "init: [runc]"),
     ('init: [""]', "init: [a]"),

@@ -1,0 +1,293 @@
+"""Files of March 2017, when the tool was called ``moby`` and knew ``system``, ``daemon`` and ``outputs``.
+
+Such a file is translated to the language of today, with notices that show the modern spelling. A container was then
+what ``docker run --cap-drop all`` makes, so what is implied there is written out:
+
+* networks, IPC and host names are private unless the file says ``host``; binds are ``rprivate``;
+* no new privileges, an OOM score of 0, ``/dev/shm`` and ``/dev/mqueue``, and in a private network the machine's
+  ``hosts`` and ``resolv.conf``;
+* the image's entrypoint stays in front of ``command`` and its user is honoured, which takes the image: ``with_image``.
+
+What cannot be said today is docs/compatibility.md's to tell.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import TypeGuard
+
+from moby.config import edits
+from moby.config.container import ImageEntry
+from moby.config.decode import FORMER_KEYS, decode, keys
+from moby.config.edits import Change, Drop, Put, Rename, Value
+from moby.config.fields import CAPABILITIES
+from moby.config.model import Output
+from moby.config.places import Fault, Path
+from moby.config.source import Document
+from moby.config.spec import Spec
+from moby.config.suggest import closest
+from moby.errors import ConfigError
+from moby.oci.manifest import ImageConfig
+
+SECTIONS = {"system": "onboot", "daemon": "services"}
+BINARY = "bzImage"
+
+_MODERN = ("onboot", "onshutdown", "services", "volumes", "trust")
+_MARKS = (*SECTIONS, "outputs")
+# Kernels made by this tool, whose file has today's name.
+_OWN_KERNELS = ("@pkg:", "localhost/moby/")
+# Docker's words for a namespace of the container's own.
+_PRIVATE = frozenset(("", "new", "default", "bridge", "none", "private", "shareable"))
+_PROPAGATIONS = frozenset(("shared", "slave", "private", "rshared", "rslave", "rprivate", "unbindable", "runbindable"))
+# Options of docker's volumes that say nothing about the mount.
+_DOCKER_ONLY = frozenset(("z", "Z", "nocopy", "consistent", "cached", "delegated"))
+_NAMES = ("/etc/resolv.conf", "/etc/hosts")
+_MEMORY: Mapping[str, dict[str, Value]] = {
+    "/dev/shm": {
+        "destination": "/dev/shm",
+        "type": "tmpfs",
+        "source": "shm",
+        "options": ["nosuid", "noexec", "nodev", "mode=1777", "size=65536k"],
+    },
+    "/dev/mqueue": {
+        "destination": "/dev/mqueue",
+        "type": "mqueue",
+        "source": "mqueue",
+        "options": ["nosuid", "noexec", "nodev"],
+    },
+}
+_USER = re.compile(r"(\d{1,10})(?::(\d{1,10}))?", re.ASCII)
+_ROOT = frozenset(("", "root", "root:root", "0:root", "root:0"))
+
+
+class _Outputs(Spec):
+    """The section that names formats."""
+
+    outputs: tuple[Output, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Translation:
+    """A document of today. ``as_docker`` are the paths of containers that keep their image's entrypoint and user."""
+
+    document: Document
+    outputs: tuple[Output, ...] = ()
+    as_docker: frozenset[Path] = frozenset()
+
+
+@dataclass(slots=True)
+class _Findings:
+    """What was found in one document, with paths as it has them. ``notices`` holds the first path of each text."""
+
+    changes: list[Change] = field(default_factory=list)
+    faults: list[Fault] = field(default_factory=list)
+    notices: dict[str, Path] = field(default_factory=dict)
+    containers: list[Path] = field(default_factory=list)
+
+    def rename(self, path: Path, old: str, new: str) -> None:
+        self.changes.append(Rename(path=path, old=old, new=new))
+        self.notices.setdefault(f"{old} is called {new} now", (*path, old))
+
+    def put(self, path: Path, key: str, value: Value, notice: str = "") -> None:
+        self.changes.append(Put(path=path, key=key, value=value))
+        if notice:
+            self.notices.setdefault(notice, (*path, key))
+
+    def refuse(self, path: Path, key: str, what: str, fix: str) -> None:
+        """A fault of a key, whose value is not looked at any more."""
+        self.faults.append(Fault(path=(*path, key), what=what, fix=fix))
+        self.changes.append(Drop(path=path, key=key))
+
+
+def is_legacy(data: object) -> TypeGuard[dict[str, object]]:
+    """Whether a document is of March 2017: by its sections, or by ``init`` with a text where no newer section is."""
+    if not isinstance(data, dict):
+        return False
+    return any(key in data for key in _MARKS) or (
+        isinstance(data.get("init"), str) and not any(key in data for key in _MODERN)
+    )
+
+
+def translate(document: Document) -> Translation:
+    """``document`` as one of today; itself when it is one."""
+    if not is_legacy(document.data):
+        return Translation(document=document)
+    found = find(document.data)
+    outputs, faults = _outputs(document)
+    file = document.places.file
+    marks = [(document.places.mark(path, at_key=True), text) for text, path in found.notices.items()]
+    notices = [f"{mark}: {text}" for mark, text in sorted(marks)]
+    notices.append(f"{file} is written for March 2017; this prints it as of today: moby migrate {file}")
+    document = replace(
+        document, faults=(*document.faults, *found.faults, *faults), notices=(*document.notices, *notices)
+    )
+    translated = edits.apply(document, found.changes)
+    containers = frozenset((SECTIONS[str(path[0])], *path[1:]) for path in found.containers)
+    return Translation(document=translated, outputs=outputs, as_docker=containers)
+
+
+def find(data: Mapping[str, object]) -> _Findings:
+    """What to change in a document of March 2017."""
+    found = _Findings()
+    early = any(key in data for key in SECTIONS) or isinstance(data.get("init"), str)
+    if isinstance(init := data.get("init"), str):
+        found.put((), "init", [init], f"init is a list now: init: [{init}]")
+    if early:
+        _kernel(data.get("kernel"), found)
+    for old, new in SECTIONS.items():
+        items = data.get(old)
+        for index, item in enumerate(items if isinstance(items, tuple) else ()):
+            if isinstance(item, dict):
+                _container(item, (old, index), found)
+        if old in data and new in data:
+            found.refuse((), old, f"{old} and {new} are the same section", f"keep {new}")
+        elif old in data:
+            found.rename((), old, new)
+    if "outputs" in data:
+        found.notices.setdefault("outputs is the option --format now", ("outputs",))
+        found.changes.append(Drop(path=(), key="outputs"))
+    return found
+
+
+def _kernel(kernel: object, found: _Findings) -> None:
+    image = kernel.get("image") if isinstance(kernel, dict) else None
+    if not isinstance(kernel, dict) or "binary" in kernel or not isinstance(image, str):
+        return
+    if image and not image.startswith(_OWN_KERNELS):
+        found.put(("kernel",), "binary", BINARY, f"the kernel's file is named now: binary: {BINARY}")
+
+
+def _container(entry: dict[str, object], path: Path, found: _Findings) -> None:
+    found.containers.append(path)
+    for old, new in FORMER_KEYS.items():
+        if old in entry and new in entry:
+            found.refuse(path, old, f"{old} and {new} are the same", f"keep {new}")
+        elif old in entry:
+            found.rename(path, old, new)
+    _suggest(entry, path, found)
+    private = _namespaces(entry, path, found)
+    _capabilities(entry.get("capabilities"), path, found)
+    _binds(entry, path, found, private=private)
+    for key, value in (("oomScoreAdj", 0), ("noNewPrivileges", True)):
+        if key not in entry and not any(old in entry for old, new in FORMER_KEYS.items() if new == key):
+            found.put(path, key, value)
+    found.notices.setdefault(
+        "what docker implied, such as noNewPrivileges: true and /dev/shm, is written out now", path
+    )
+
+
+def _suggest(entry: Mapping[str, object], path: Path, found: _Findings) -> None:
+    """Misspelt keys of the time; those of today get their suggestion later."""
+    known = keys(ImageEntry)
+    for key in entry:
+        if (
+            key not in known
+            and key not in FORMER_KEYS
+            and not closest(key, known)
+            and (guess := closest(key, FORMER_KEYS))
+        ):
+            found.faults.append(
+                Fault(path=(*path, key), what=f"unknown key {key[:60]!r}", fix=f"did you mean {guess!r}?", at_key=True)
+            )
+            found.changes.append(Drop(path=path, key=key))
+
+
+def _namespaces(entry: Mapping[str, object], path: Path, found: _Findings) -> bool:
+    """Namespaces, private unless they are the host's; whether the network is private."""
+    private = False
+    for key in ("net", "ipc", "uts", "pid"):
+        old = "network_mode" if key == "net" and "network_mode" in entry and "net" not in entry else key
+        value = entry.get(old, "")
+        if value in _PRIVATE and isinstance(value, str):
+            private = private or key == "net"
+            if key != "pid" or value:
+                found.put(path, key, "new", "net, ipc and uts are the machine's now unless they are new")
+        elif isinstance(value, str) and value != "host" and not value.startswith("/"):
+            found.refuse(path, old, f"{old} cannot be {value!r}", "write host, or leave it out for a private one")
+    return private
+
+
+def _capabilities(names: object, path: Path, found: _Findings) -> None:
+    if not _is_texts(names) or not names:
+        return
+    spelled = [_capability(name) for name in names]
+    if "all" in spelled:
+        spelled = ["all"]
+    changed = [new for new, old in zip(spelled, names, strict=False) if new != old]
+    if changed:
+        found.put(path, "capabilities", list(spelled), f"capabilities are spelt like {changed[0]} now")
+
+
+def _capability(name: str) -> str:
+    if name.lower() == "all":
+        return "all"
+    full = f"CAP_{name.upper().removeprefix('CAP_')}"
+    return full if full in CAPABILITIES else name
+
+
+def _binds(entry: Mapping[str, object], path: Path, found: _Findings, *, private: bool) -> None:
+    binds = entry.get("binds", ())
+    if not _is_texts(binds):
+        return
+    spelled = [_bind(text) for text in binds]
+    if spelled != list(binds):
+        found.put(path, "binds", list(spelled), "binds are rw,rshared now unless they say rw,rprivate")
+    taken = {text.split(":")[1] for text in binds if ":" in text}
+    names: list[Value] = [f"{name}:{name}:ro,rprivate" for name in _NAMES if private and name not in taken]
+    if names and "binds" in entry:
+        found.put(path, "binds", [*spelled, *names])
+    elif names and "binds.add" not in entry:
+        found.put(path, "binds.add", names)
+    memory: list[Value] = [mount for where, mount in _MEMORY.items() if where not in taken]
+    if memory and "mounts" not in entry:
+        found.put(path, "mounts", memory)
+
+
+def _bind(text: str) -> str:
+    """A bind as docker had it, with what was implied: writable, and private both ways."""
+    parts = text.split(":")
+    if len(parts) not in (2, 3):
+        return text
+    options = [each for each in (parts[2].split(",") if len(parts) == 3 else []) if each not in _DOCKER_ONLY]
+    if not {"ro", "rw"} & set(options):
+        options.insert(0, "rw")
+    if not _PROPAGATIONS & set(options):
+        options.append("rprivate")
+    return ":".join([*parts[:2], ",".join(options)])
+
+
+def _is_texts(value: object) -> TypeGuard[tuple[str, ...]]:
+    return isinstance(value, tuple) and all(isinstance(each, str) for each in value)
+
+
+def _outputs(document: Document) -> tuple[tuple[Output, ...], list[Fault]]:
+    data = {"outputs": document.data["outputs"]} if _has_outputs(document.data) else {}
+    found, faults = decode(_Outputs, Document(data=data, places=document.places))
+    return (found.outputs if found else ()), faults
+
+
+def _has_outputs(data: object) -> TypeGuard[dict[str, object]]:
+    return isinstance(data, dict) and "outputs" in data
+
+
+def with_image(entry: ImageEntry, image: ImageConfig) -> ImageEntry:
+    """An entry with what it takes from its image when it runs as ``docker run`` would run it.
+
+    Raises ``ConfigError`` when the image's user is a name, since only its files say which number that is.
+    """
+    if not entry.as_docker:
+        return entry
+    command = (*(image.entrypoint or ()), *entry.command) if entry.command else None
+    return entry.model_copy(update={"command": command, **_owner(entry, image.user or "")})
+
+
+def _owner(entry: ImageEntry, user: str) -> dict[str, object]:
+    if user in _ROOT or entry.uid is not None or entry.gid is not None:
+        return {}
+    found = _USER.fullmatch(user)
+    if found is None:
+        fix = "give the entry uid: and gid:, the numbers in the image's /etc/passwd"
+        raise ConfigError(f"the image wants the user {user[:60]!r}, whose number is not known", fix=fix)
+    return {"uid": int(found[1]), "gid": int(found[2] or 0)}
