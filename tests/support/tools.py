@@ -20,6 +20,7 @@ _ADMIN = ("fsck.fat", "sfdisk", "sgdisk")
 PROGRAMS = {
     **{name: f"usr/bin/{name}" for name in _USER},
     **{name: f"usr/sbin/{name}" for name in _ADMIN},
+    "readelf": "usr/bin/x86_64-linux-gnu-readelf",
     **{name: "usr/bin/mtools" for name in ("mcopy", "mdir", "minfo")},  # one program, told apart by its name
 }
 
