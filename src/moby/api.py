@@ -223,9 +223,15 @@ def qemu_finder(context: Context) -> Finder:
     from moby.machines.toolset import Toolset
 
     def find(architecture: Architecture) -> Toolset:
-        tools = Tools(context, Packages(context)).qemu(architecture)
-        image = tools.programs.get("qemu-img")
-        return Toolset(system=(str(tools.system),), image=(str(image),) if image else None)
+        tools = Tools(context, Packages(context))
+        qemu = tools.qemu(architecture)
+        image = qemu.programs.get("qemu-img")
+
+        def firmware() -> tuple[Path, Path]:
+            found = tools.firmware(architecture)
+            return found.code, found.variables
+
+        return Toolset(system=(str(qemu.system),), image=(str(image),) if image else None, firmware=firmware)
 
     return find
 
