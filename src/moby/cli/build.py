@@ -16,6 +16,7 @@ examples:
   moby build linux.yml                         kernel+initrd beside you, named after the file
   moby build -f tar -o - linux.yml | tar t     the root file system as a stream
   moby build --name web --dir out base.yml web.yml   two files merged, in order
+  moby build --dry-run base.yml web.yml        the merged file, nothing built
 
 formats:
 """
@@ -48,6 +49,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--decompress-kernel", action="store_true", help="write the kernel unpacked")
     parser.add_argument("--no-sbom", action="store_true", help="write no SBOM into the image")
+    parser.add_argument(
+        "--dry-run", "-dry-run", action="store_true", help="print the merged YAML and stop; with --json the whole plan"
+    )
     parser.add_argument("--json", action="store_true", help="print the artifacts as JSON")
 
 
@@ -64,18 +68,41 @@ def describe(artifact: Artifact) -> dict[str, object]:
     }
 
 
+def dry_run(
+    arguments: argparse.Namespace, formats: tuple[str, ...], options: moby.BuildOptions, context: Context
+) -> None:
+    """Print what would be built: the merged YAML, or the plan, for which images are pulled and components built."""
+    from moby import api, metadata, outputs
+    from moby.components.build import Components
+    from moby.evidence.planned import plan_form
+    from moby.oci.store import Store
+
+    target = moby.architecture(arguments.arch)
+    outputs.check(formats=formats, name="" if arguments.o else "x", output=arguments.o or None, architecture=target)
+    store = Store(context.store)
+    if arguments.json:
+        plan = api.decide(arguments.files, store, context=context, options=options)
+        print(json.dumps(plan_form(plan), indent=2, ensure_ascii=False))
+    else:
+        print(metadata.dry_run(api.read(arguments.files, Components(context, store), context=context)))
+
+
 def execute(arguments: argparse.Namespace, context: Context) -> int:
     """Build and print the paths made, one a line."""
     formats = tuple(name for given in arguments.format for name in given.split(",") if name)
+    options = moby.BuildOptions(
+        architecture=arguments.arch, pull=arguments.pull, decompress_kernel=arguments.decompress_kernel
+    )
+    if arguments.dry_run:
+        dry_run(arguments, formats, options, context)
+        return 0
     artifacts = moby.build(
         arguments.files,
         formats=formats,
         name=arguments.name,
         directory=arguments.dir,
         output=arguments.o,
-        options=moby.BuildOptions(
-            architecture=arguments.arch, pull=arguments.pull, decompress_kernel=arguments.decompress_kernel
-        ),
+        options=options,
         stdout=sys.stdout.buffer,
         context=context,
     )

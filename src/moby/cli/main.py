@@ -21,8 +21,11 @@ from moby.context import Context
 from moby.errors import ConfigError, MobyError
 
 COMMANDS: Mapping[str, str] = {
+    "init": "write a first YAML file, from an example",
     "build": "build a bootable image from a YAML file",
     "run": "build and boot a YAML file, or boot an image",
+    "validate": "check YAML files without building",
+    "schema": "print the JSON Schema of the YAML language",
     "pkg": "build components from Debian packages, no Docker needed",
     "ps": "list running machines",
     "stop": "stop a machine",

@@ -27,6 +27,7 @@ from moby.config.spec import (
     checked,
     namespace,
     number_or,
+    suggesting,
 )
 
 
@@ -231,19 +232,19 @@ class ImageLabel(Spec):
     command: Texts | None = Field(None, description="Program and arguments; replaces entrypoint and command.")
     env: Texts | None = Field(None, description="NAME=value; replaces the image's environment.")
     cwd: str = Field("", description="Working directory.")
-    net: Annotated[str, namespace("net")] = Field(
+    net: Annotated[str, namespace("net"), suggesting("host", "new", "none")] = Field(
         "", description="Network namespace: host (default), new, none, or the path of one."
     )
-    pid: Annotated[str, namespace("pid")] = Field(
+    pid: Annotated[str, namespace("pid"), suggesting("new", "host")] = Field(
         "", description="Process namespace: new (default), host, or the path of one."
     )
-    ipc: Annotated[str, namespace("ipc")] = Field(
+    ipc: Annotated[str, namespace("ipc"), suggesting("host", "new")] = Field(
         "", description="IPC namespace: host (default), new, or the path of one."
     )
-    uts: Annotated[str, namespace("uts")] = Field(
+    uts: Annotated[str, namespace("uts"), suggesting("host", "new")] = Field(
         "", description="Host name namespace: host (default), new, or the path of one."
     )
-    userns: Annotated[str, namespace("userns")] = Field(
+    userns: Annotated[str, namespace("userns"), suggesting("host", "new")] = Field(
         "", description="User namespace: host (default), new, or the path of one."
     )
     hostname: str = Field("", description="Host name; takes uts: new to have effect.")

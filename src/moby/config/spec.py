@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Annotated, TypeAlias, TypeVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
 
@@ -46,6 +46,11 @@ def number_or(expected: str) -> BeforeValidator:
     return BeforeValidator(validate)
 
 
+def suggesting(*values: str) -> WithJsonSchema:
+    """The JSON Schema of a text for which an editor offers ``values``, and takes others."""
+    return WithJsonSchema({"anyOf": [{"enum": list(values)}, {"type": "string"}]})
+
+
 def namespace(kind: str) -> AfterValidator:
     """Checks the value of a namespace key."""
     return checked(partial(fields.namespace, kind))
@@ -69,7 +74,9 @@ UInt16 = Annotated[int, Field(ge=0, lt=1 << 16)]
 Id = Annotated[int | str, number_or("the name of a container")]
 ImageName = Annotated[str, checked(Reference.parse)]
 OptionalImageName = Annotated[str, checked(_image_or_empty)]
-Capabilities = Annotated[Texts, checked(fields.capabilities)]
+Capabilities = Annotated[
+    tuple[Annotated[str, suggesting("all", "none", *fields.CAPABILITIES)], ...], checked(fields.capabilities)
+]
 BindText = Annotated[str, checked(fields.Bind.parse)]
 TmpfsText = Annotated[str, checked(fields.Tmpfs.parse)]
 LimitText = Annotated[str, checked(fields.Limit.parse)]
