@@ -5,7 +5,7 @@ The system area of an ISO image, its first 32 KiB, is free for boot code and par
 - BIOS: ``isohdpfx.bin`` of ISOLINUX loads ``isolinux.bin``, whose place is told to it at byte 432.
 - EFI: a partition table with the file that El Torito names as EFI system partition. Nothing is there twice.
 
-With EFI it is a GPT with a protective MBR, which has a second, empty record that is marked active: there are BIOSes that
+With EFI it is a GPT with a protective MBR, whose second record is empty and marked active: there are BIOSes that
 start no disk without one, and UEFI firmware ignores it. What is not EFI's is covered by data partitions, so that
 partitioning programs do not see it as free. Without EFI it is an MBR with one active partition.
 """
