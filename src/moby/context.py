@@ -20,7 +20,8 @@ class Context:
     """The surroundings of one command.
 
     ``store`` is the OCI image layout that holds images; ``work`` holds everything that can be made again (packages,
-    tools, segments, probes). ``environment`` is a copy of the process's variables.
+    tools, segments, probes). ``environment`` is a copy of the process's variables. ``plain_http`` are registries that
+    are spoken to without TLS, ``client_certificates`` texts as ``--client-cert`` takes them.
     """
 
     store: Path
@@ -29,6 +30,8 @@ class Context:
     certificates: tuple[Path, ...] = ()
     mirrors: tuple[str, ...] = ()
     debian_mirror: str | None = None
+    plain_http: tuple[str, ...] = ()
+    client_certificates: tuple[str, ...] = ()
 
     @classmethod
     def from_environment(
@@ -39,20 +42,23 @@ class Context:
         certificates: Sequence[Path] = (),
         mirrors: Sequence[str] = (),
         debian_mirror: str | None = None,
+        plain_http: Sequence[str] = (),
+        client_certificates: Sequence[str] = (),
     ) -> Context:
         """Flags win over ``MOBY_X``, then ``LINUXKIT_X``, then the XDG cache directory."""
         environment = dict(os.environ if environment is None else environment)
         home = Path(environment.get("HOME") or Path.home())
         work = Path(environment.get("XDG_CACHE_HOME") or home / ".cache") / "moby"
         named = variable(environment, "CACHE")
-        listed = (variable(environment, "MIRROR") or "").replace(",", " ").split()
         return cls(
             store=store or (Path(named).expanduser() if named else work / "store"),
             work=work,
             environment=environment,
             certificates=tuple(certificates),
-            mirrors=(*listed, *mirrors),
+            mirrors=(*listed(environment, "MIRROR"), *mirrors),
             debian_mirror=debian_mirror or variable(environment, "DEBIAN_MIRROR"),
+            plain_http=(*listed(environment, "PLAIN_HTTP"), *plain_http),
+            client_certificates=tuple(client_certificates),
         )
 
     def client(self) -> httpx.Client:
@@ -68,3 +74,8 @@ def _client(certificates: tuple[Path, ...]) -> httpx.Client:
 def variable(environment: Mapping[str, str], name: str) -> str | None:
     """``MOBY_name``, else ``LINUXKIT_name``, else None; an empty value counts as unset."""
     return environment.get(f"MOBY_{name}") or environment.get(f"LINUXKIT_{name}") or None
+
+
+def listed(environment: Mapping[str, str], name: str) -> list[str]:
+    """The words of ``variable``, separated by spaces or commas."""
+    return (variable(environment, name) or "").replace(",", " ").split()

@@ -55,11 +55,12 @@ class IntegrityError(MobyError):
 
 
 class CommandError(MobyError):
-    """A command could not be started or failed."""
+    """A command could not be started or failed. ``output`` is what it had written to stdout."""
 
-    def __init__(self, what: str, *, where: str = "", fix: str = "", status: int = 1) -> None:
+    def __init__(self, what: str, *, where: str = "", fix: str = "", status: int = 1, output: bytes = b"") -> None:
         super().__init__(what, where=where, fix=fix)
         self.status = status
+        self.output = output
 
 
 class PlatformError(MobyError):

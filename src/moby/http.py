@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import ssl
-from collections.abc import Sequence
+import urllib.request
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,31 +15,64 @@ from moby.errors import ConfigError
 if TYPE_CHECKING:
     import httpx
 
+_LOCAL = ("all://localhost", "all://127.0.0.1", "all://[::1]")
 _SECRET = re.compile(r"(?i)([?&](?:sig|signature|token|x-amz-[a-z-]+|x-goog-[a-z-]+|_state)=)[^&\s]+|(//)[^/@\s]+@")
 
 
-def client(*, certificates: Sequence[Path] = (), transport: httpx.BaseTransport | None = None) -> httpx.Client:
+def client(
+    *,
+    certificates: Sequence[Path] = (),
+    servers: Mapping[str, ssl.SSLContext] | None = None,
+    transport: httpx.BaseTransport | None = None,
+) -> httpx.Client:
     """A client with our time-outs: 10 s to connect, 60 s of silence.
 
-    ``certificates`` are PEM files added to the system's. Raises ``ConfigError`` when one cannot be read.
+    ``certificates`` are PEM files added to the system's; ``servers`` maps ``host[:port]`` to settings of its own.
+    Raises ``ConfigError`` when a certificate cannot be read.
     """
     import httpx  # slow to import, so only where the network is used
 
+    # A proxy of the environment is for other machines.
+    mounts: dict[str, httpx.BaseTransport | None] = dict.fromkeys(_LOCAL) if transport is None else {}
+    mounts |= {f"https://{name}": _own_transport(name, context) for name, context in (servers or {}).items()}
+    return httpx.Client(
+        verify=tls(certificates),
+        transport=transport,
+        mounts=mounts,
+        timeout=httpx.Timeout(60, connect=10),
+        headers={"User-Agent": f"moby/{__version__}"},
+        follow_redirects=False,
+    )
+
+
+def tls(certificates: Sequence[Path] = (), *, identity: tuple[Path, Path | None] | None = None) -> ssl.SSLContext:
+    """Settings that trust the system's authorities and ``certificates``, and show ``identity`` (certificate, key).
+
+    A key of None is in the certificate's file. Raises ``ConfigError`` when a file cannot be read.
+    """
     context = ssl.create_default_context()
     for path in certificates:
         try:
             context.load_verify_locations(cafile=path)
         except (OSError, ssl.SSLError) as error:
             raise ConfigError(f"cannot read certificate: {error}", where=str(path)) from error
-    return httpx.Client(
-        verify=context,
-        transport=transport,
-        # A proxy of the environment is for other machines.
-        mounts=dict.fromkeys(("all://localhost", "all://127.0.0.1", "all://[::1]")) if transport is None else None,
-        timeout=httpx.Timeout(60, connect=10),
-        headers={"User-Agent": f"moby/{__version__}"},
-        follow_redirects=False,
-    )
+    if identity is not None:
+        try:
+            # An encrypted key must fail, not ask on the terminal.
+            context.load_cert_chain(*identity, password=lambda: "")
+        except (OSError, ssl.SSLError) as error:
+            fix = "give a PEM certificate and its key, unencrypted"
+            raise ConfigError(f"cannot use client certificate: {error}", where=str(identity[0]), fix=fix) from error
+    return context
+
+
+def _own_transport(name: str, context: ssl.SSLContext) -> httpx.BaseTransport:
+    """The transport of one server, by way of the environment's proxy like all others."""
+    import httpx
+
+    bypass = f"all://{name.rpartition(':')[0] or name}" in _LOCAL or urllib.request.proxy_bypass(name)
+    proxy = None if bypass else urllib.request.getproxies().get("https")
+    return httpx.HTTPTransport(verify=context, proxy=proxy)
 
 
 def redact(text: str) -> str:

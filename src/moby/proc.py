@@ -72,7 +72,7 @@ def run(
     except subprocess.TimeoutExpired as error:
         raise CommandError(f"{words[0]} did not finish in {timeout_s:g} s") from error
     if done.returncode != 0:
-        raise failure(words, done.returncode, done.stderr)
+        raise failure(words, done.returncode, done.stderr, done.stdout)
     return done.stdout
 
 
@@ -145,9 +145,10 @@ def guard(process: subprocess.Popen[bytes]) -> Iterator[None]:
             watcher.stdin.close()
 
 
-def failure(argv: Sequence[str], status: int, stderr: bytes = b"") -> CommandError:
+def failure(argv: Sequence[str], status: int, stderr: bytes = b"", stdout: bytes = b"") -> CommandError:
     """The error that describes a finished command: its exit status or signal and the end of what it said."""
     how = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"exited with status {status}"
     tail = stderr.decode(errors="replace").strip().splitlines()[-_TAIL_LINES:]
     said = "".join(f"\n  {line}" for line in tail)
-    return CommandError(f"{Path(argv[0]).name} {how}{said}", status=status if status > 0 else 128 - status)
+    code = status if status > 0 else 128 - status
+    return CommandError(f"{Path(argv[0]).name} {how}{said}", status=code, output=stdout)

@@ -92,6 +92,20 @@ def add_global_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--cert-file", action="append", type=Path, default=suppress, metavar="PEM", help="extra CA certificates"
     )
+    group.add_argument(
+        "--client-cert",
+        action="append",
+        default=suppress,
+        metavar="REG=CERT[,KEY]",
+        help="what to show a registry that asks who we are",
+    )
+    group.add_argument(
+        "--plain-http",
+        action="append",
+        default=suppress,
+        metavar="REG",
+        help="registry without TLS (MOBY_PLAIN_HTTP)",
+    )
 
 
 def top_parser() -> Parser:
@@ -120,6 +134,7 @@ def command_parser(name: str) -> Parser:
 def split(argv: Sequence[str]) -> tuple[list[str], str | None, list[str]]:
     """``argv`` as (options before the command, command, the rest); global options with a value are skipped over."""
     takes_value = {"-v", "--verbose", "--progress", "--cache", "--mirror", "--debian-mirror", "--cert-file"}
+    takes_value |= {"--client-cert", "--plain-http"}
     index = 0
     while index < len(argv) and argv[index].startswith("-"):
         index += 2 if argv[index] in takes_value else 1
@@ -135,6 +150,8 @@ def make_context(arguments: argparse.Namespace) -> Context:
         certificates=getattr(arguments, "cert_file", ()),
         mirrors=getattr(arguments, "mirror", ()),
         debian_mirror=getattr(arguments, "debian_mirror", None),
+        plain_http=getattr(arguments, "plain_http", ()),
+        client_certificates=getattr(arguments, "client_cert", ()),
     )
 
 

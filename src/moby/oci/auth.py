@@ -1,7 +1,8 @@
 """Answers to a registry's ``401``: which header to send with the next request.
 
-Sources: RFC 9110 section 11 (challenges), the distribution project's token authentication specification. A token is
-asked for once per repository, kept until the registry refuses it, and never sent to another server.
+Sources: RFC 9110 section 11 (challenges); the distribution project's token authentication specification and its OAuth2
+variant, which identity tokens need. A token is asked for once per repository and set of rights, kept until the registry
+refuses it, and never sent to another server.
 """
 
 from __future__ import annotations
@@ -22,8 +23,20 @@ from moby.oci.endpoint import Endpoint, is_loopback
 _ELEMENT = re.compile(r"""([A-Za-z0-9_-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))|([A-Za-z0-9_-]+)""")
 _MAX_HEADER = 8192
 
-# Gets a URL with an Authorization header (or none) and returns the body.
-Fetch = Callable[[str, str | None], bytes]
+_CLIENT = "moby"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenRequest:
+    """What to ask a token server: GET with a header, or POST when there is a ``form``."""
+
+    url: str
+    authorization: str | None = None
+    form: Mapping[str, str] | None = field(default=None, repr=False)
+
+
+# Sends the request and returns the answer's body.
+Fetch = Callable[[TokenRequest], bytes]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,10 +49,12 @@ class Challenge:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Credential:
-    """Who we are to a registry."""
+    """Who we are to a registry: a name and password, an ``identity_token`` that buys tokens, or a ``token`` itself."""
 
-    username: str
-    password: str = field(repr=False)
+    username: str = ""
+    password: str = field(default="", repr=False)
+    identity_token: str = field(default="", repr=False)
+    token: str = field(default="", repr=False)
 
     @property
     def basic(self) -> str:
@@ -50,7 +65,7 @@ class Credential:
 class Keychain(Protocol):
     """Knows credentials."""
 
-    def credential(self, registry: str) -> Credential | None:
+    def credential(self, registry: str, repository: str) -> Credential | None:
         """The credential for a registry as references name it, or None to stay anonymous."""
         ...
 
@@ -58,7 +73,7 @@ class Keychain(Protocol):
 class Anonymous:
     """Knows none."""
 
-    def credential(self, registry: str) -> Credential | None:
+    def credential(self, registry: str, repository: str) -> Credential | None:
         """None."""
 
 
@@ -103,29 +118,36 @@ class Authorizer:
             return True
 
     def _header(self, endpoint: Endpoint, offers: Mapping[str, Challenge], fetch: Fetch) -> str | None:
-        credential = self._keychain.credential(endpoint.registry)
+        credential = self._keychain.credential(endpoint.registry, endpoint.repository)
         if "bearer" in offers:
-            url = _token_url(endpoint, offers["bearer"].parameters, credential)
-            return "Bearer " + _token(url, fetch(url, credential.basic if credential else None))
-        if "basic" in offers and credential is not None:
+            if credential is not None and credential.token:
+                return f"Bearer {credential.token}"
+            request = token_request(endpoint, offers["bearer"].parameters, credential)
+            return "Bearer " + _token(request.url, fetch(request))
+        if "basic" in offers and credential is not None and credential.username:
             return credential.basic
         return None
 
 
-def _token_url(endpoint: Endpoint, parameters: Mapping[str, str], credential: Credential | None) -> str:
+def token_request(endpoint: Endpoint, parameters: Mapping[str, str], credential: Credential | None) -> TokenRequest:
+    """How to get a token from the server that a challenge names. Raises ``RegistryError`` for an unsafe address."""
     realm = urlsplit(parameters.get("realm", ""))
     # Tokens are secrets: plain http is for servers of this machine and for registries that are plain themselves.
     plain = realm.scheme == "http" and (endpoint.base.startswith("http:") or is_loopback(realm.netloc))
     if not realm.netloc or not (realm.scheme == "https" or plain):
         what = f"asks for a token from {redact(realm.geturl())[:200]!r}, which is not an https address"
         raise RegistryError(what, where=endpoint.base)
-    query = dict(parse_qsl(realm.query))
-    if "service" in parameters:
-        query["service"] = parameters["service"]
-    query["scope"] = f"repository:{endpoint.repository}:pull"
-    if credential is not None:
-        query["account"] = credential.username
-    return urlunsplit((realm.scheme, realm.netloc, realm.path, urlencode(query), ""))
+    service = {"service": parameters["service"]} if "service" in parameters else {}
+    if credential is not None and credential.identity_token:
+        form = {"grant_type": "refresh_token", **service, "client_id": _CLIENT, "scope": " ".join(endpoint.scopes)}
+        return TokenRequest(url=realm.geturl(), form={**form, "refresh_token": credential.identity_token})
+    named = credential if credential is not None and credential.username else None
+    query = [(key, value) for key, value in parse_qsl(realm.query) if key != "scope"]
+    query += [*service.items(), *(("scope", each) for each in endpoint.scopes)]
+    if named is not None:
+        query.append(("account", named.username))
+    url = urlunsplit((realm.scheme, realm.netloc, realm.path, urlencode(query), ""))
+    return TokenRequest(url=url, authorization=named.basic if named else None)
 
 
 def _token(url: str, body: bytes) -> str:

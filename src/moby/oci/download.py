@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import contextvars
-import queue
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,19 +11,13 @@ import httpx
 from moby import log
 from moby.errors import IntegrityError, RegistryError
 from moby.http import redact
-from moby.oci import blob
+from moby.oci import blob, pool
 from moby.oci.endpoint import Endpoint
 from moby.oci.manifest import Descriptor
 from moby.oci.session import Session
 from moby.oci.store import Store
 
-_PARALLEL = 4
 _ATTEMPTS = 8
-_PATIENCE_S = 2
-
-
-class _Stopped(Exception):
-    """The pull was given up."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,44 +34,7 @@ class Downloads:
         The first failure ends all. Raises ``RegistryError``, ``IntegrityError`` or ``PlatformError``.
         """
         missing = tuple({each.digest: each for each in blobs if not self.store.has(each)}.values())
-        todo = queue.SimpleQueue[Descriptor]()
-        results = queue.SimpleQueue[BaseException | None]()
-        for each in missing:
-            todo.put(each)
-        stop = threading.Event()
-        # Daemons, so that Ctrl-C need not wait for a server that is silent. Each has a copy of the context, which holds
-        # where progress is reported.
-        workers = [
-            threading.Thread(target=contextvars.copy_context().run, args=(self._work, todo, results, stop), daemon=True)
-            for _ in missing[:_PARALLEL]
-        ]
-        for worker in workers:
-            worker.start()
-        try:
-            for _ in missing:
-                if (error := results.get()) is not None:
-                    raise error
-        finally:
-            stop.set()
-            for worker in workers:
-                worker.join(_PATIENCE_S)
-
-    def _work(
-        self,
-        todo: queue.SimpleQueue[Descriptor],
-        results: queue.SimpleQueue[BaseException | None],
-        stop: threading.Event,
-    ) -> None:
-        """Take blobs until there are none; every one has a result."""
-        with contextlib.suppress(queue.Empty, _Stopped):
-            while True:
-                descriptor = todo.get_nowait()
-                try:
-                    self._one(descriptor, stop)
-                except Exception as error:  # a bug, too, belongs to the thread that waits
-                    results.put(error)
-                    raise _Stopped from error
-                results.put(None)
+        pool.each(missing, self._one)
 
     def _one(self, descriptor: Descriptor, stop: threading.Event) -> None:
         """Store one blob, from the registry or else from the other places its descriptor names."""
@@ -127,7 +81,7 @@ class Downloads:
         False when the connection broke before the end.
         """
         if stop.is_set():
-            raise _Stopped
+            raise pool.Stopped
         start = writer.count
         headers = {"Range": f"bytes={start}-"} if start else {}
         with self.session.get(url, endpoint=endpoint, headers=headers) as response:
@@ -137,7 +91,7 @@ class Downloads:
             try:
                 for chunk in response.iter_raw():
                     if stop.is_set():
-                        raise _Stopped
+                        raise pool.Stopped
                     writer.write(chunk)
                     advance(len(chunk))
             except httpx.TransportError:

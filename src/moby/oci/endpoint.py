@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
 from moby.errors import ConfigError
@@ -18,15 +18,33 @@ _EVERY = "*"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
-    """One server's view of one repository. ``base`` is scheme, host and port; ``registry`` whose credentials apply."""
+    """One server's view of one repository. ``base`` is scheme, host and port; ``registry`` whose credentials apply.
+
+    ``writing`` asks for the right to push; ``sources`` are repositories of the same server to mount blobs from.
+    """
 
     base: str
     repository: str
     registry: str
+    writing: bool = False
+    sources: tuple[str, ...] = ()
+
+    @property
+    def scopes(self) -> tuple[str, ...]:
+        """What a token must allow (distribution project, "Token Scope Documentation")."""
+        actions = "pull,push" if self.writing else "pull"
+        return (
+            f"repository:{self.repository}:{actions}",
+            *(f"repository:{each}:pull" for each in self.sources if each != self.repository),
+        )
 
     def url(self, kind: str, name: str) -> str:
-        """Where a manifest or blob is (OCI distribution specification, "Pull")."""
+        """Where a manifest, a blob or what refers to a digest is (OCI distribution specification, "Pull")."""
         return f"{self.base}/v2/{self.repository}/{kind}/{name}"
+
+    def to_write(self, *sources: str) -> Endpoint:
+        """The same place with the right to push, and to mount blobs of ``sources``."""
+        return replace(self, writing=True, sources=sources)
 
 
 def parse_mirrors(texts: Iterable[str]) -> Mapping[str, str]:

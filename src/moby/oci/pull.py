@@ -6,32 +6,26 @@ an index leads to the wanted platform's manifest only, and the name is given las
 
 from __future__ import annotations
 
+import io
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-
-import httpx
 
 from moby.errors import IntegrityError, RegistryError
 from moby.http import redact
-from moby.oci.digest import Digest, mismatch
 from moby.oci.download import Downloads
-from moby.oci.endpoint import Endpoint
 from moby.oci.image import Image
 from moby.oci.manifest import (
-    INDEX_TYPES,
-    MANIFEST_TYPES,
     MAX_CONFIG_BYTES,
     MAX_MANIFEST_BYTES,
     Descriptor,
     Index,
     Manifest,
     Platform,
-    decode,
 )
 from moby.oci.reference import Reference
-from moby.oci.session import Session
+from moby.oci.remote import Document, Remote, checked
 from moby.oci.store import Store
 
-_ACCEPT = {"Accept": ", ".join((*INDEX_TYPES, *MANIFEST_TYPES))}
 _MAX_DEPTH = 3
 
 
@@ -39,24 +33,20 @@ _MAX_DEPTH = 3
 class Pull:
     """One pull from one server. ``documents`` are the manifests to store once all they point at is stored."""
 
-    session: Session
-    endpoint: Endpoint
+    remote: Remote
     reference: Reference
     platform: Platform
     store: Store
-    documents: list[tuple[Descriptor, bytes]] = field(default_factory=list)
+    documents: list[Document] = field(default_factory=list)
 
     def run(self) -> Image:
         """Store the image and name it. Raises ``RegistryError``, ``IntegrityError`` or ``PlatformError``."""
         root, manifest = self._root()
-        downloads = Downloads(session=self.session, endpoint=self.endpoint, store=self.store)
         self._bound(manifest)
-        downloads.fetch([manifest.config, *manifest.layers])
+        self._fetch([manifest.config, *manifest.layers])
         self.store.read_config(manifest)
-        for descriptor, data in reversed(self.documents):
-            with self.store.writer(descriptor) as writer:
-                writer.write(data)
-                writer.commit()
+        for document in reversed(self.documents):
+            self.store.ingest(io.BytesIO(document.data), document.descriptor)
         self.store.tag(str(self.reference), root)
         image = self.store.find(self.reference, self.platform)
         if image is None:
@@ -65,63 +55,44 @@ class Pull:
 
     def _root(self) -> tuple[Descriptor, Manifest]:
         """The descriptor of what the name means, and the manifest below it for the platform."""
-        url = self.endpoint.url("manifests", self.reference.locator)
-        data, headers = self.session.read(url, MAX_MANIFEST_BYTES, endpoint=self.endpoint, headers=_ACCEPT)
-        promised = self.reference.digest or _promised(headers, url)
-        digest = promised or Digest.of(data)
-        digest.check(data, where=redact(url))
-        media_type = headers.get("content-type", "").partition(";")[0].strip()
-        document = decode(data, media_type, where=redact(url))
-        descriptor = Descriptor(media_type=document.media_type, digest=digest, size=len(data))
-        manifest = self._choose(descriptor, data, document, _MAX_DEPTH)
+        document = self.remote.manifest(self.reference.locator, digest=self.reference.digest)
+        manifest = self._choose(document, _MAX_DEPTH)
         if manifest is None:
-            offered = ", ".join(document.platforms) if isinstance(document, Index) else ""
+            offered = ", ".join(document.content.platforms) if isinstance(document.content, Index) else ""
             fix = f"it is there for {offered}" if offered else ""
-            raise RegistryError(f"the image is not there for {self.platform}", where=redact(url), fix=fix)
-        return descriptor, manifest
+            url = redact(self.remote.url("manifests", self.reference.locator))
+            raise RegistryError(f"the image is not there for {self.platform}", where=url, fix=fix)
+        return document.descriptor, manifest
 
-    def _choose(self, descriptor: Descriptor, data: bytes, document: Manifest | Index, depth: int) -> Manifest | None:
+    def _choose(self, document: Document, depth: int) -> Manifest | None:
         """The manifest for the platform at or below a document; what leads to it goes to ``documents``."""
-        self.documents.append((descriptor, data))
-        if isinstance(document, Manifest):
-            return document
-        for each in document.candidates(self.platform) if depth else ():
-            found = self._choose(each, *self._child(each), depth - 1)
+        self.documents.append(document)
+        if isinstance(document.content, Manifest):
+            return document.content
+        for each in document.content.candidates(self.platform) if depth else ():
+            found = self._choose(self._child(each), depth - 1)
             if found is not None and (each.platform is not None or self._suits(found)):
                 return found
             del self.documents[-1]
         return None
 
-    def _child(self, descriptor: Descriptor) -> tuple[bytes, Manifest | Index]:
+    def _child(self, descriptor: Descriptor) -> Document:
         """A manifest that an index names, from the store or the registry."""
-        url = self.endpoint.url("manifests", str(descriptor.digest))
-        if descriptor.size > MAX_MANIFEST_BYTES:
-            raise IntegrityError(f"manifest of {descriptor.size} bytes announced", where=redact(url))
-        if self.store.has(descriptor):
-            data = self.store.read_blob(descriptor.digest, MAX_MANIFEST_BYTES)
-        else:
-            data, _ = self.session.read(url, MAX_MANIFEST_BYTES, endpoint=self.endpoint, headers=_ACCEPT)
-        if len(data) != descriptor.size:
-            raise mismatch(descriptor.digest, descriptor.size, Digest.of(data), len(data), where=redact(url))
-        descriptor.digest.check(data, where=redact(url))
-        return data, decode(data, descriptor.media_type, where=redact(url))
+        if descriptor.size > MAX_MANIFEST_BYTES or not self.store.has(descriptor):
+            return self.remote.child(descriptor)
+        data = self.store.read_blob(descriptor.digest, MAX_MANIFEST_BYTES)
+        return checked(data, descriptor, where=str(descriptor.digest))
 
     def _suits(self, manifest: Manifest) -> bool:
         """Whether an image that its index gives no platform is for the wanted one: its configuration says."""
         self._bound(manifest)
-        Downloads(session=self.session, endpoint=self.endpoint, store=self.store).fetch([manifest.config])
+        self._fetch([manifest.config])
         return self.platform.accepts(self.store.read_config(manifest).platform)
+
+    def _fetch(self, blobs: Sequence[Descriptor]) -> None:
+        Downloads(session=self.remote.session, endpoint=self.remote.endpoint, store=self.store).fetch(blobs)
 
     def _bound(self, manifest: Manifest) -> None:
         if manifest.config.size > MAX_CONFIG_BYTES:
-            where = self.endpoint.url("blobs", str(manifest.config.digest))
+            where = self.remote.url("blobs", str(manifest.config.digest))
             raise IntegrityError(f"image configuration of {manifest.config.size} bytes announced", where=redact(where))
-
-
-def _promised(headers: httpx.Headers, url: str) -> Digest | None:
-    """The digest in the response's header. It is optional, and a broken one is worth nothing."""
-    text = headers.get("docker-content-digest")
-    try:
-        return Digest.parse(text) if text else None
-    except IntegrityError as error:
-        raise RegistryError("the registry sent a broken digest", where=redact(url)) from error

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING
+from functools import cached_property
+from typing import TYPE_CHECKING, TypeVar
 
 from moby import log
+from moby.context import Context
 from moby.errors import IntegrityError, RegistryError
-from moby.oci.endpoint import Endpoint, is_loopback, mirror, origin, parse_mirrors
+from moby.oci.credentials import Logins
+from moby.oci.endpoint import is_loopback, mirror, origin, parse_mirrors
 from moby.oci.image import Image
 from moby.oci.manifest import Platform
 from moby.oci.reference import Reference
@@ -21,13 +24,17 @@ if TYPE_CHECKING:
     import httpx
 
     from moby.oci.auth import Keychain
+    from moby.oci.remote import Remote
     from moby.oci.session import Session
+
+_Result = TypeVar("_Result")
 
 
 class Registry:
     """Every registry, by way of one HTTP client, which ``client`` gives when it is needed (``context.client``).
 
-    ``mirrors`` are ``[REGISTRY=]URL`` texts, tried before the registry itself. ``sleep`` waits between attempts.
+    ``mirrors`` are ``[REGISTRY=]URL`` texts, tried before the registry itself for everything that is read.
+    ``plain_http`` are registries without TLS; those of this machine are asked. ``sleep`` waits between attempts.
     """
 
     def __init__(
@@ -35,13 +42,28 @@ class Registry:
         client: Callable[[], httpx.Client],
         *,
         mirrors: Iterable[str] = (),
+        plain_http: Iterable[str] = (),
         keychain: Keychain | None = None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._client = client
         self._mirrors = parse_mirrors(mirrors)
+        self._plain = frozenset(plain_http)
         self._keychain = keychain
         self._sleep = sleep
+
+    @classmethod
+    def connect(cls, context: Context) -> Registry:
+        """Registries as this user reaches them: mirrors, certificates and logins of the surroundings.
+
+        Files of logins and certificates are read when the network is first used.
+        """
+        return cls(
+            lambda: _client(context),
+            mirrors=context.mirrors,
+            plain_http=context.plain_http,
+            keychain=Logins(context.environment),
+        )
 
     def pull(self, reference: Reference, platform: Platform, store: Store) -> Image:
         """Put the image into ``store`` under its expanded name.
@@ -50,27 +72,61 @@ class Registry:
         promised, ``PlatformError`` when it cannot be stored. In all these cases the name keeps its old meaning.
         """
         from moby.oci.pull import Pull
+
+        with log.step(f"Pulling {reference}"):
+            return self.first(
+                reference, lambda remote: Pull(remote=remote, reference=reference, platform=platform, store=store).run()
+            )
+
+    def first(self, reference: Reference, ask: Callable[[Remote], _Result]) -> _Result:
+        """What ``ask`` gets from the first place that answers: the mirror, then the registry itself.
+
+        Raises the error of the last place, with what every place said.
+        """
+        failures: list[RegistryError | IntegrityError] = []
+        for remote in self._remotes(reference):
+            try:
+                return ask(remote)
+            except (RegistryError, IntegrityError) as error:
+                failures.append(error)
+        raise _joined(reference, failures) from failures[-1]
+
+    def origin(self, reference: Reference) -> Remote:
+        """The registry itself, without mirrors: what is written goes there."""
+        from moby.oci.remote import Remote
+
+        session = self._session
+        host = reference.registry
+        plain = host in self._plain or (is_loopback(host) and session.is_plain(host))
+        return Remote(session=session, endpoint=origin(reference, scheme="http" if plain else "https"))
+
+    @cached_property
+    def _session(self) -> Session:
+        """One for all requests, since it keeps the tokens."""
         from moby.oci.session import Session
 
-        session = Session(self._client(), keychain=self._keychain, sleep=self._sleep)
-        failures: list[RegistryError | IntegrityError] = []
-        with log.step(f"Pulling {reference}"):
-            for endpoint in self._endpoints(reference, session):
-                try:
-                    return Pull(
-                        session=session, endpoint=endpoint, reference=reference, platform=platform, store=store
-                    ).run()
-                except (RegistryError, IntegrityError) as error:
-                    failures.append(error)
-            raise _joined(reference, failures) from failures[-1]
+        return Session(self._client(), keychain=self._keychain, sleep=self._sleep)
 
-    def _endpoints(self, reference: Reference, session: Session) -> Iterator[Endpoint]:
+    def _remotes(self, reference: Reference) -> Iterator[Remote]:
         """Whom to ask, in order."""
+        from moby.oci.remote import Remote
+
         before = mirror(reference, self._mirrors)
         if before is not None:
-            yield before
-        plain = is_loopback(reference.registry) and session.is_plain(reference.registry)
-        yield origin(reference, scheme="http" if plain else "https")
+            yield Remote(session=self._session, endpoint=before)
+        yield self.origin(reference)
+
+
+def _client(context: Context) -> httpx.Client:
+    """The process's client, or one of its own where single registries have certificates."""
+    from moby import http
+    from moby.oci import certificates
+
+    servers = certificates.found(certificates.directories(context.environment))
+    servers |= dict(map(certificates.parse, context.client_certificates))
+    if not servers:
+        return context.client()
+    return http.client(certificates=context.certificates, servers=certificates.contexts(servers, context.certificates))
 
 
 def _joined(reference: Reference, failures: list[RegistryError | IntegrityError]) -> RegistryError | IntegrityError:

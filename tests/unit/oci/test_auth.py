@@ -85,7 +85,7 @@ class Keys:
     def __init__(self, registry: str) -> None:
         self.registry = registry
 
-    def credential(self, registry: str) -> auth.Credential | None:
+    def credential(self, registry: str, repository: str) -> auth.Credential | None:
         return auth.Credential(username="alice", password="secret") if registry == self.registry else None
 
 
@@ -119,7 +119,7 @@ def test_the_authorizer_asks_no_plain_token_server_for_a_remote_registry() -> No
     for realm in ("http://evil.example/token", "file:///x", ""):
         offers = auth.challenges([f'Bearer realm="{realm}"'])
         with pytest.raises(RegistryError, match="not an https address"):
-            keeper.renew(endpoint, None, offers, lambda url, header: b"")
+            keeper.renew(endpoint, None, offers, lambda request: b"")
 
 
 @pytest.mark.parametrize(
