@@ -107,7 +107,7 @@ def build(
         if not formats and not output:
             formats = asked_formats(config)
             outputs.check(formats=formats, name=name, directory=directory, architecture=target)
-        decided = _decide(config, components, store, context=context, options=options)
+        decided = settle(config, components, store, context=context, options=options)
         for warning in decided.warnings:
             log.info(f"warning: {warning}")
         made = outputs.write(
@@ -136,7 +136,7 @@ def decide(
     """The plan of YAML files, with every image in ``store``. Raises ``MobyError``."""
     components = Components(context, store)
     config = read(sources, components, context=context, stdin=stdin)
-    return _decide(config, components, store, context=context, options=options or BuildOptions())
+    return settle(config, components, store, context=context, options=options or BuildOptions())
 
 
 def asked_formats(config: Config) -> tuple[str, ...]:
@@ -161,9 +161,10 @@ def _pushes(config: Config, made: Sequence[Artifact]) -> Iterator[str]:
     )
 
 
-def _decide(config: Config, components: Components, store: Store, *, context: Context, options: BuildOptions) -> Plan:
+def settle(config: Config, components: Components, store: Store, *, context: Context, options: BuildOptions) -> Plan:
+    """The plan of a configuration that ``read`` gave with the same ``components``. Raises ``MobyError``."""
     policy = PullPolicy.ALWAYS if options.pull else PullPolicy.MISSING
-    registry = Registry(context.client, mirrors=context.mirrors)
+    registry = Registry.connect(context)
     images = _Images(components, ImageSource(store, registry, policy))
     return plan(config, images, architecture=architecture(options.architecture))
 

@@ -25,6 +25,7 @@ COMMANDS: Mapping[str, str] = {
     "build": "build a bootable image from a YAML file",
     "run": "build and boot a YAML file, or boot an image",
     "validate": "check YAML files without building",
+    "explain": "say where a path or a setting of an image comes from",
     "schema": "print the JSON Schema of the YAML language",
     "pkg": "build components from Debian packages, no Docker needed",
     "ps": "list running machines",
