@@ -15,8 +15,22 @@ from moby.components.tools import Tools
 from moby.context import Context
 
 RECIPE = Path(__file__).parents[1] / "tools"
-_USER = ("cpio", "docker-registry", "qemu-img", "scp", "skopeo", "ssh", "ssh-keygen", "syslinux")
-_ADMIN = ("fsck.fat", "sfdisk", "sgdisk")
+_USER = (
+    "cpio",
+    "docker-registry",
+    "dump.erofs",
+    "fsck.erofs",
+    "mkfs.erofs",
+    "mksquashfs",
+    "qemu-img",
+    "scp",
+    "skopeo",
+    "ssh",
+    "ssh-keygen",
+    "syslinux",
+    "unsquashfs",
+)
+_ADMIN = ("fsck.fat", "sfdisk", "sgdisk", "veritysetup")
 PROGRAMS = {
     **{name: f"usr/bin/{name}" for name in _USER},
     **{name: f"usr/sbin/{name}" for name in _ADMIN},
