@@ -1,0 +1,121 @@
+"""The data area of a squashfs image: blocks compressed in parallel, written in the order they came.
+
+Each block is a frame of its own, so the bytes do not depend on how many threads made them. At most ``_WINDOW`` blocks
+for each thread are on their way, which bounds the memory.
+"""
+
+from __future__ import annotations
+
+import threading
+from array import array
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import BinaryIO
+
+import zstandard
+from zlib_ng import zlib_ng
+
+from moby.formats.compress import GZIP_LEVEL, ZSTD_LEVEL, Codec
+from moby.formats.squashfs_layout import FRAGMENT, RAW_DATA
+
+FRAGMENTS = -1  # the owner of fragment blocks
+
+_WINDOW = 6
+
+Pack = Callable[[bytes], bytes]
+
+
+def default_level(codec: Codec) -> int:
+    """The level the other writers use too; 0 where nothing is packed."""
+    return {Codec.ZSTD: ZSTD_LEVEL, Codec.GZIP: GZIP_LEVEL, Codec.NONE: 0}[codec]
+
+
+def packer(codec: Codec, level: int) -> Pack | None:
+    """A function that packs one block, for use by one thread at a time; None for ``Codec.NONE``."""
+    if codec is Codec.ZSTD:
+        return zstandard.ZstdCompressor(level=level, write_checksum=False).compress
+    if codec is Codec.GZIP:
+        return lambda data: bytes(zlib_ng.compress(data, level))
+    return None
+
+
+class Blocks:
+    """Data and fragment blocks from ``position`` on. A context manager: its end waits for the threads.
+
+    ``starts[owner]`` is where an owner's first block went, ``words`` are the size words of all file blocks in order,
+    ``fragments`` the fragment table.
+    """
+
+    def __init__(self, out: BinaryIO, position: int, *, codec: Codec, level: int, threads: int) -> None:
+        self.position = self._highest = position
+        self.starts = array("Q")
+        self.words = array("I")
+        self.fragments = bytearray()
+        self._out = out
+        self._offset = out.tell() - position
+        self._pending: deque[tuple[int, bytes, Future[bytes] | None]] = deque()
+        self._window = _WINDOW * threads
+        self._local = threading.local()
+        self._codec, self._level = codec, level
+        self._pool = None if codec is Codec.NONE else ThreadPoolExecutor(threads, "squashfs")
+
+    def __enter__(self) -> Blocks:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+
+    def owner(self) -> int:
+        """Number one more file; its blocks are those ``put`` next."""
+        self.starts.append(0)
+        return len(self.starts) - 1
+
+    def put(self, owner: int, data: bytes) -> None:
+        """The next block of a file, or a fragment block. An empty one is a hole."""
+        pool = self._pool
+        self._pending.append((owner, data, pool.submit(self._pack, data) if pool and data else None))
+        while len(self._pending) > self._window:
+            self._write()
+
+    def finish(self) -> None:
+        """Write all that is on its way."""
+        while self._pending:
+            self._write()
+
+    def rewind(self, owner: int, count: int) -> None:
+        """Forget the ``count`` blocks of ``owner``, the last ones that were put, and that file's number."""
+        self.finish()
+        kept = len(self.words) - count
+        if sum(self.words[kept:]):
+            self.position = self.starts[owner]
+            self._out.seek(self._offset + self.position)
+        del self.words[kept:], self.starts[owner:]
+
+    def cut(self) -> None:
+        """End the file at the stream's position, where blocks that were taken back may have reached beyond it."""
+        if self._out.tell() - self._offset < self._highest:
+            self._out.truncate()
+
+    def _pack(self, data: bytes) -> bytes:
+        pack: Pack | None = getattr(self._local, "pack", None)
+        if pack is None:
+            pack = self._local.pack = packer(self._codec, self._level)
+        assert pack is not None
+        return pack(data)
+
+    def _write(self) -> None:
+        owner, data, future = self._pending.popleft()
+        packed = future.result() if future else data
+        word = len(packed)
+        if word >= len(data):
+            packed, word = data, len(data) | RAW_DATA if data else 0
+        if owner == FRAGMENTS:
+            self.fragments += FRAGMENT.pack(self.position, word, 0)
+        else:
+            self.starts[owner] = self.starts[owner] or self.position
+            self.words.append(word)
+        self._out.write(packed)
+        self.position += len(packed)
+        self._highest = max(self._highest, self.position)
