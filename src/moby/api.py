@@ -48,12 +48,13 @@ class BuildOptions:
     """How an image is made; every field has the default of ``moby build`` without flags.
 
     ``architecture`` is the target's name, this host's when empty. ``pull`` asks the registry even for images the store
-    has. ``decompress_kernel`` writes the kernel unpacked.
+    has. ``decompress_kernel`` writes the kernel unpacked. ``size`` is the least size of disks, such as ``2G``.
     """
 
     architecture: str = ""
     pull: bool = False
     decompress_kernel: bool = False
+    size: str = ""
 
 
 def architecture(name: str) -> Architecture:
@@ -99,14 +100,14 @@ def build(
     files = _files(sources)
     target = architecture(options.architecture)
     name = name or ("" if output else outputs.default_name(files[-1]))
-    outputs.check(formats=formats, name=name, directory=directory, output=output or None, architecture=target)
+    job = outputs.check(formats=formats, name=name, directory=directory, output=output or None, architecture=target)
     store = Store(context.store)
     with log.step(f"Building {files[-1]}"):
         components = Components(context, store)
         config = read(files, components, context=context, stdin=stdin)
         if not formats and not output:
             formats = asked_formats(config)
-            outputs.check(formats=formats, name=name, directory=directory, architecture=target)
+            job = outputs.check(formats=formats, name=name, directory=directory, architecture=target)
         decided = settle(config, components, store, context=context, options=options)
         for warning in decided.warnings:
             log.info(f"warning: {warning}")
@@ -118,11 +119,26 @@ def build(
             directory=directory,
             output=output or None,
             stdout=stdout,
-            decompress_kernel=options.decompress_kernel,
+            settings=_settings(job, components, target, options, store),
         )
         for command in _pushes(config, made):
             log.info(f"to push it as the file says: {command}")
         return made
+
+
+def _settings(
+    job: outputs.Job, components: Components, target: Architecture, options: BuildOptions, store: Store
+) -> outputs.Settings:
+    """What the outputs of ``job`` are told; the boot component is built when a format needs it."""
+    boot_code = None
+    if any(format.boot_code for format in job.formats):
+        image = components.image(components.recipe("boot"), Platform(os="linux", architecture=target.value))
+        boot_code = outputs.BootCode(store, image)
+    return outputs.Settings(
+        decompress_kernel=options.decompress_kernel,
+        disk_bytes=outputs.parse_size(options.size) if options.size else 0,
+        boot_code=boot_code,
+    )
 
 
 def decide(

@@ -47,6 +47,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--pull", "-pull", action="store_true", help="ask the registry even when the store has the image"
     )
+    parser.add_argument(
+        "--size", "-size", default="", metavar="N[M|G]", help="least size of disks (default: what they need)"
+    )
     parser.add_argument("--decompress-kernel", action="store_true", help="write the kernel unpacked")
     parser.add_argument("--no-sbom", action="store_true", help="write no SBOM into the image")
     parser.add_argument(
@@ -91,7 +94,10 @@ def execute(arguments: argparse.Namespace, context: Context) -> int:
     """Build and print the paths made, one a line."""
     formats = tuple(name for given in arguments.format for name in given.split(",") if name)
     options = moby.BuildOptions(
-        architecture=arguments.arch, pull=arguments.pull, decompress_kernel=arguments.decompress_kernel
+        architecture=arguments.arch,
+        pull=arguments.pull,
+        decompress_kernel=arguments.decompress_kernel,
+        size=arguments.size,
     )
     if arguments.dry_run:
         dry_run(arguments, formats, options, context)

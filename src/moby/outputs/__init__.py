@@ -10,16 +10,21 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import BinaryIO
 
-from moby.artifact import Artifact
+from moby.artifact import Artifact, Firmware
 from moby.oci.store import Store
 from moby.outputs import job, writing
+from moby.outputs.archive import DOCKER, NETBOOT, TAR_KERNEL_INITRD
+from moby.outputs.disk import raw
 from moby.outputs.format import Format
+from moby.outputs.iso import ISO, ISO_EFI_INITRD
 from moby.outputs.job import Job, default_name
 from moby.outputs.kernel_initrd import KERNEL_INITRD
+from moby.outputs.settings import BootCode, Settings, parse_size
 from moby.outputs.tar import TAR
+from moby.outputs.uki import UKI
 from moby.plan import Plan
 
-__all__ = ["FORMATS", "Format", "Job", "check", "default_name", "write"]
+__all__ = ["FORMATS", "BootCode", "Format", "Job", "Settings", "check", "default_name", "parse_size", "write"]
 
 FORMATS: Mapping[str, Format] = MappingProxyType(
     {
@@ -27,6 +32,13 @@ FORMATS: Mapping[str, Format] = MappingProxyType(
         for format in (
             KERNEL_INITRD,
             TAR,
+            DOCKER,
+            TAR_KERNEL_INITRD,
+            NETBOOT,
+            UKI,
+            ISO_EFI_INITRD,
+            ISO,
+            raw("raw-efi", "raw disk for EFI: GPT, one FAT partition", "-efi.img", Firmware.EFI),
         )
     }
 )
@@ -58,7 +70,7 @@ def write(
     directory: Path = Path(),
     output: str | Path | None = None,
     stdout: BinaryIO | None = None,
-    decompress_kernel: bool = False,
+    settings: Settings | None = None,
 ) -> tuple[Artifact, ...]:
     """Make all formats of ``plan`` and describe them, in the order asked for.
 
@@ -67,4 +79,4 @@ def write(
     ``PlatformError`` when a file cannot be written.
     """
     wanted = check(formats=formats, name=name, directory=directory, output=output, architecture=plan.architecture)
-    return writing.write(wanted, plan, store, stdout=stdout, decompress_kernel=decompress_kernel)
+    return writing.write(wanted, plan, store, stdout=stdout, settings=settings or Settings())

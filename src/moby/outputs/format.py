@@ -25,9 +25,13 @@ class File:
 
 
 class Targets:
-    """Where a writer puts its files, by role: beside their final places until the whole build is done."""
+    """Where a writer puts its files, by role: beside their final places until the whole build is done.
 
-    def __init__(self, folder: Path, *, stdout: BinaryIO | None = None) -> None:
+    ``name`` is what the files of the build are called, for files that name others.
+    """
+
+    def __init__(self, folder: Path, *, name: str = "", stdout: BinaryIO | None = None) -> None:
+        self.name = name
         self._folder = folder
         self._stdout = stdout
 
@@ -61,7 +65,8 @@ class Format:
     """One output format.
 
     ``write`` makes the files it has something for: a role whose file it does not make has no file. ``streamable``
-    formats have one file and write it front to back. ``architectures`` is None where all will do.
+    formats have one file and write it front to back. ``architectures`` is None where all will do. ``boot_code`` formats
+    are given the component ``boot``.
     """
 
     name: str
@@ -71,3 +76,4 @@ class Format:
     streamable: bool = False
     architectures: frozenset[Architecture] | None = None
     firmware: Firmware = Firmware.NONE
+    boot_code: bool = False

@@ -14,10 +14,15 @@ def _write(source: Source, targets: Targets) -> None:
     if boot.kernel is not None:
         targets.take("kernel", boot.kernel)
         targets.path("cmdline").write_text(boot.booted_cmdline)
-    if boot.ucode is None:
-        targets.take("initrd", boot.initrd)
+    write_initrd(source, targets)
+
+
+def write_initrd(source: Source, targets: Targets) -> None:
+    """The file ``initrd``, with the microcode before it."""
+    if source.boot.ucode is None:
+        targets.take("initrd", source.boot.initrd)
     else:
-        _join(boot, targets)
+        _join(source.boot, targets)
 
 
 def _join(boot: Boot, targets: Targets) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+import hashlib
+import uuid
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from moby.formats.compress import Codec, compressor
 from moby.formats.entry import Entry, Kind
 from moby.formats.stream import copy
 from moby.oci.store import Store
+from moby.outputs.settings import BootCode, Settings
 from moby.plan import Plan
 from moby.rootfs import build
 from moby.rootfs.kernel import CMDLINE, KERNEL, UCODE
@@ -50,18 +53,19 @@ class Boot:
 class Source:
     """One build: ``entries`` may be called once per format; what formats share is made once, in ``folder``."""
 
-    def __init__(self, plan: Plan, store: Store, folder: Path, *, decompress_kernel: bool = False) -> None:
+    def __init__(self, plan: Plan, store: Store, folder: Path, settings: Settings | None = None) -> None:
         self.plan = plan
+        self.settings = settings or Settings()
         self.architecture = Architecture(plan.architecture)
         self.root_bytes = 0
         self._store = store
         self._folder = folder
-        self._decompress_kernel = decompress_kernel
+        self._made: dict[str, Path] = {}
 
     def entries(self) -> Iterator[Entry]:
         """The whole root file system, ``boot/`` first. At its end ``root_bytes`` is what it takes in RAM."""
         total = 0
-        for entry in build.entries(self.plan, self._store, decompress_kernel=self._decompress_kernel):
+        for entry in build.entries(self.plan, self._store, decompress_kernel=self.settings.decompress_kernel):
             if entry.kind is Kind.FILE and not entry.path.startswith("boot/"):
                 total += entry.size + -entry.size % PAGE_BYTES
             yield entry
@@ -81,6 +85,34 @@ class Source:
             cmdline=split.text(CMDLINE),
             root_bytes=self.root_bytes,
         )
+
+    @property
+    def boot_code(self) -> BootCode:
+        """The boot component, which formats with ``boot_code`` are given."""
+        assert self.settings.boot_code is not None
+        return self.settings.boot_code
+
+    def part(self, name: str, make: Callable[[Path], None]) -> Path:
+        """A file that several formats share, which ``make`` writes at the first use; it must not be changed."""
+        if name not in self._made:
+            path = self._folder / name
+            make(path)
+            self._made[name] = path
+        return self._made[name]
+
+    def id(self, what: str) -> uuid.UUID:
+        """An id for ``what`` that is the same for the same boot files, and another one for others."""
+        return uuid.uuid5(uuid.UUID(bytes=self._boot_digest[:16]), what)
+
+    @functools.cached_property
+    def _boot_digest(self) -> bytes:
+        boot = self.boot
+        digest = hashlib.sha256(boot.booted_cmdline.encode())
+        for path in (boot.kernel, boot.ucode, boot.initrd):
+            if path is not None:
+                with path.open("rb") as stream:
+                    digest.update(hashlib.file_digest(stream, "sha256").digest())
+        return digest.digest()
 
     @property
     def _codec(self) -> Codec:

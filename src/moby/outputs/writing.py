@@ -16,34 +16,36 @@ from moby.errors import PlatformError
 from moby.oci.store import Store
 from moby.outputs.format import Format, Targets
 from moby.outputs.job import STDOUT, Job
+from moby.outputs.settings import Settings
 from moby.outputs.source import Source
 from moby.plan import Plan
 
 Placed = list[tuple[str, Path]]
 
 
-def write(
-    job: Job, plan: Plan, store: Store, *, stdout: BinaryIO | None, decompress_kernel: bool
-) -> tuple[Artifact, ...]:
+def write(job: Job, plan: Plan, store: Store, *, stdout: BinaryIO | None, settings: Settings) -> tuple[Artifact, ...]:
     """Make the job's formats, then put all files in their places."""
     with contextlib.ExitStack() as stack:
         stack.enter_context(_explained(job))
         if job.output is not None and _is_stream(job.output):
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="moby-")))
-            source = Source(plan, store, folder, decompress_kernel=decompress_kernel)
+            source = Source(plan, store, folder, settings)
             return (_stream(job, source, folder, stdout or sys.stdout.buffer),)
         place = (job.output or job.directory / job.name).parent
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=".moby-", dir=place)))
-        source = Source(plan, store, _made(folder / "parts"), decompress_kernel=decompress_kernel)
-        made = [_make(format, source, _made(folder / str(number))) for number, format in enumerate(job.formats)]
+        source = Source(plan, store, _made(folder / "parts"), settings)
+        made = [
+            _make(format, source, Targets(_made(folder / str(number)), name=job.name))
+            for number, format in enumerate(job.formats)
+        ]
         return tuple(_finish(job, format, roles, source) for format, roles in zip(job.formats, made, strict=True))
 
 
-def _make(format: Format, source: Source, folder: Path) -> Placed:
-    """Run one writer; its files by role, still in ``folder``."""
+def _make(format: Format, source: Source, targets: Targets) -> Placed:
+    """Run one writer; its files by role, still where it wrote them."""
     with log.step(f"Writing {format.name}"):
-        format.write(source, Targets(folder))
-    return [(file.role, folder / file.role) for file in format.files if (folder / file.role).exists()]
+        format.write(source, targets)
+    return [(file.role, path) for file in format.files if (path := targets.path(file.role)).exists()]
 
 
 def _finish(job: Job, format: Format, made: Placed, source: Source) -> Artifact:

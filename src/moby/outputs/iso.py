@@ -1,0 +1,103 @@
+"""ISO images whose root unpacks into RAM: for EFI, and for everything at once.
+
+EFI starts a unified kernel image from a FAT file system that lies on the ISO as a file. BIOS has ISOLINUX load kernel
+and initrd from the ISO itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+
+from moby.artifact import Firmware
+from moby.formats import eltorito, fat, iso9660, isohybrid
+from moby.formats.content import Content
+from moby.formats.entry import Entry, Kind
+from moby.formats.iso9660_records import identity
+from moby.outputs import bios, disk, uki
+from moby.outputs.format import File, Format, Targets
+from moby.outputs.source import Source
+from moby.rootfs.constants import FIXED_MTIME_S
+
+VOLUME = "MOBY"
+_EFI_IMAGE = "boot/efi.img"
+_ISOLINUX = "isolinux/isolinux.bin"
+_EFI_BOOT = eltorito.BootImage(path=_EFI_IMAGE, platform=eltorito.Platform.EFI)
+_BIOS_BOOT = eltorito.BootImage(path=_ISOLINUX, platform=eltorito.Platform.BIOS, load_blocks=4, info_table=True)
+
+
+def efi_image(source: Source) -> Path:
+    """The FAT file system with the unified kernel image."""
+    return source.part("efi.img", lambda path: _make_efi_image(source, path))
+
+
+def _make_efi_image(source: Source, path: Path) -> None:
+    files = {uki.DEFAULT_PROGRAM[source.architecture]: Content.file(uki.program(source))}
+    volume = replace(disk.volume(source), hidden_sectors=0, at_least_bytes=0)
+    with path.open("w+b") as out:
+        fat.layout(files, volume).write(out)
+
+
+def options(source: Source, boot: tuple[eltorito.BootImage, ...]) -> iso9660.Options:
+    """How our ISO images are written."""
+    return iso9660.Options(
+        volume=VOLUME,
+        mtime_s=FIXED_MTIME_S,
+        identity=identity(source.id("iso").bytes),
+        application="MOBY",
+        boot=boot,
+        catalog="boot/boot.cat",
+    )
+
+
+def host_files(files: dict[str, Path]) -> Iterator[Entry]:
+    """Files of this host as entries of an image."""
+    for path, place in files.items():
+        with place.open("rb") as stream:
+            whole = Entry(path=path, kind=Kind.FILE, mode=0o644, mtime_s=FIXED_MTIME_S)
+            yield replace(whole, size=place.stat().st_size, data=stream)
+
+
+def _write_efi(source: Source, targets: Targets) -> None:
+    with targets.path("iso").open("w+b") as out:
+        iso9660.write(host_files({_EFI_IMAGE: efi_image(source)}), out, options(source, (_EFI_BOOT,)))
+
+
+def _write_hybrid(source: Source, targets: Targets) -> None:
+    has_bios = source.architecture in bios.ARCHITECTURES
+    boot = (_BIOS_BOOT, _EFI_BOOT) if has_bios else (_EFI_BOOT,)
+    with ExitStack() as stack:
+        out = stack.enter_context(targets.path("iso").open("w+b"))
+        entries = _hybrid(source) if has_bios else host_files({_EFI_IMAGE: efi_image(source)})
+        written = iso9660.write(entries, out, options(source, boot))
+        code = source.boot_code.read(bios.ISO_BOOT_RECORD) if has_bios else b""
+        isohybrid.apply(out, written, disk_id=source.id("disk"), boot_code=code)
+
+
+def _hybrid(source: Source) -> Iterator[Entry]:
+    yield from bios.isolinux(source, kernel="/kernel", initrd="/initrd.img")
+    yield from host_files(bios.boot_files(source))
+    yield from host_files({_EFI_IMAGE: efi_image(source)})
+
+
+ISO_EFI_INITRD = Format(
+    name="iso-efi-initrd",
+    description="ISO image for EFI, kernel and initrd",
+    files=(File(role="iso", suffix="-efi-initrd.iso"),),
+    write=_write_efi,
+    architectures=uki.EFI_ARCHITECTURES,
+    firmware=Firmware.EFI,
+    boot_code=True,
+)
+
+ISO = Format(
+    name="iso",
+    description="ISO image for BIOS and EFI, from a CD or written to a USB stick",
+    files=(File(role="iso", suffix="-hybrid.iso"),),
+    write=_write_hybrid,
+    architectures=uki.EFI_ARCHITECTURES,
+    firmware=Firmware.EFI,
+    boot_code=True,
+)
