@@ -26,6 +26,7 @@ COMMANDS: Mapping[str, str] = {
     "run": "build and boot a YAML file, or boot an image",
     "validate": "check YAML files without building",
     "explain": "say where a path or a setting of an image comes from",
+    "migrate": "print a file of March 2017 in the language of today",
     "schema": "print the JSON Schema of the YAML language",
     "pkg": "build components from Debian packages, no Docker needed",
     "ps": "list running machines",

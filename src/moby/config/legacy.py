@@ -215,9 +215,9 @@ def _capabilities(names: object, path: Path, found: _Findings) -> None:
     spelled = [_capability(name) for name in names]
     if "all" in spelled:
         spelled = ["all"]
-    changed = [new for new, old in zip(spelled, names, strict=False) if new != old]
-    if changed:
-        found.put(path, "capabilities", list(spelled), f"capabilities are spelt like {changed[0]} now")
+    if spelled != list(names):
+        shown = next((new for new, old in zip(spelled, names, strict=False) if new != old), "all, alone,")
+        found.put(path, "capabilities", list(spelled), f"capabilities are spelt like {shown} now")
 
 
 def _capability(name: str) -> str:

@@ -43,7 +43,7 @@ def load(sources: Sequence[str], *, context: Context, templates: Templates, stdi
     failures: list[ConfigError] = []
     for source in sources:
         try:
-            text = _fetch(source, context, stdin)
+            text = fetch(source, context, stdin)
             document = translate(read(text, file="stdin" if source == _STDIN else redact(source)))
         except ConfigError as error:
             failures.append(error)
@@ -90,7 +90,8 @@ def _like_docker(config: Config, paths: frozenset[Place]) -> Config:
     return config.model_copy(update=changed) if changed else config
 
 
-def _fetch(source: str, context: Context, stdin: BinaryIO | None) -> bytes:
+def fetch(source: str, context: Context, stdin: BinaryIO | None = None) -> bytes:
+    """The bytes of a path, ``-`` or an address, at most one more than are allowed. Raises ``ConfigError``."""
     if source == _STDIN:
         return (stdin or sys.stdin.buffer).read(MAX_BYTES + 1)
     if source.startswith(_WEB):

@@ -59,7 +59,7 @@ def read(text: bytes | str, *, file: str) -> Document:
 
     Raises ``ConfigError`` with line and column when it is not YAML, is empty, or is larger than the limits.
     """
-    text = text if isinstance(text, str) else _decode(text, file)
+    text = text if isinstance(text, str) else decoded(text, file)
     loader = _loader(text, file)
     try:
         node = loader.get_node() if loader.check_node() else None
@@ -75,7 +75,8 @@ def read(text: bytes | str, *, file: str) -> Document:
     return Document(data=data, places=places, faults=tuple(reader.faults), notices=notices)
 
 
-def _decode(data: bytes, file: str) -> str:
+def decoded(data: bytes, file: str) -> str:
+    """The text of a YAML file without byte order mark. Raises ``ConfigError`` with the place of what is not UTF-8."""
     if len(data) > MAX_BYTES:
         raise ConfigError(f"more than {MAX_BYTES >> 20} MiB", where=file, fix="put big files into an image or source:")
     try:
