@@ -78,6 +78,7 @@ class Loader:
             raise _strange("ldlinux.c32 is cut off")
         return cls(boot_sector=boot, system=program[at:end], module=module)
 
+    @property
     def files(self) -> Mapping[str, Content]:
         """What must be in the root of the file system."""
         return {SYSTEM: Content.of(self.system + 2 * _ADV), MODULE: Content.of(self.module)}

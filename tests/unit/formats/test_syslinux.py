@@ -32,7 +32,7 @@ def loader() -> Loader:
 
 
 def layout(loader: Loader, kind: fat.Kind) -> Layout:
-    files = {"kernel": Content.of(b"k" * 9000), "syslinux.cfg": Content.of(b"DEFAULT linux\n"), **loader.files()}
+    files = {"kernel": Content.of(b"k" * 9000), "syslinux.cfg": Content.of(b"DEFAULT linux\n"), **loader.files}
     return fat.layout(files, Volume(label="MOBY", number=1, time_s=1 << 30, kind=kind, hidden_sectors=2048))
 
 
@@ -61,7 +61,7 @@ def test_it_writes_what_the_installer_writes(kind: fat.Kind, loader: Loader, tmp
             entry.path.lower(): entry.data.read() for entry in system.entries() if not isinstance(entry.data, bytes)
         }
     patched, boot = loader._patched(made.geometry.offset(first) // 512)
-    adv = loader.files()[SYSTEM].open().read()[len(loader.system) :]
+    adv = loader.files[SYSTEM].open().read()[len(loader.system) :]
     assert files == {SYSTEM: patched + adv, MODULE: loader.module}
     assert data[:11] == boot[:11]
     assert data[11:90] == made.boot_sector()[11:90]
