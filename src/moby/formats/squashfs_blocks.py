@@ -21,7 +21,7 @@ from moby.formats.squashfs_layout import FRAGMENT, RAW_DATA
 
 FRAGMENTS = -1  # the owner of fragment blocks
 
-_WINDOW = 6
+_WINDOW = 4
 
 Pack = Callable[[bytes], bytes]
 
