@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import random
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from hypothesis import strategies as st
 
-from moby.formats.entry import Entry, Kind, directory, file
+from moby.formats.entry import Entry, Kind, directory, file, symlink
 from tests.support.tree import digest
 
 # Names that sort unlike they look: around "." and "/", prefixes of each other, high bytes, no text at all.
@@ -125,3 +127,63 @@ def _thing(entry: Entry) -> Thing:
 def many(count: int, *, folder: str = "many") -> list[Entry]:
     """Small files in one directory."""
     return [file(f"{folder}/file-{number:06}", b"%d" % number, mtime_s=number) for number in range(count)]
+
+
+def link(path: str, target: str) -> Entry:
+    return Entry(path=path, kind=Kind.HARDLINK, target=target)
+
+
+def noise(size: int, seed: int = 1) -> bytes:
+    return random.Random(seed).randbytes(size)
+
+
+class Noise:
+    """Bytes that differ from block to block, made fast."""
+
+    def __init__(self, size: int) -> None:
+        self._left = size
+        self._block = noise(1 << 20)
+
+    def read(self, size: int) -> bytes:
+        if size < 8:
+            return self._block[:size]
+        self._left -= size
+        return self._left.to_bytes(8, "little") + self._block[: size - 8]
+
+
+def mixed() -> list[Entry]:
+    """A tree with all that an image can have in it."""
+    return [
+        *many(1500),
+        file("tail", noise(200_000)),
+        file("same", noise(200_000)),
+        file("exact", noise(262_144, 2)),
+        file("text", b"all work and no play\n" * 50_000),
+        file("hole", noise(131_072, 3) + bytes(500_000) + b"end"),
+        Entry(path="large", kind=Kind.FILE, size=3_000_000, data=io.BytesIO(noise(3_000_000, 4))),
+        Entry(path="again", kind=Kind.FILE, size=3_000_000, data=io.BytesIO(noise(3_000_000, 4))),
+        file("after", b"the copy"),
+        link("other/name", "tail"),
+        symlink("link", "other/name"),
+        replace(file("odd", b"x", mode=0o4711), uid=70000, xattrs=(("user.note", b"y" * 70), ("trusted.t", b""))),
+        replace(directory("odder", mode=0o1777), xattrs=(("user.note", b"y" * 70),)),
+    ]
+
+
+def unpacked(entries: Iterable[Entry], folder: Path) -> dict[str, bytes]:
+    """Make files, directories and links below ``folder``, for a tool to make an image of; what is in the files."""
+    found: dict[str, bytes] = {}
+    for entry in entries:
+        place = folder / entry.path
+        place.parent.mkdir(parents=True, exist_ok=True)
+        if entry.kind is Kind.FILE:
+            found[entry.path] = entry.data if isinstance(entry.data, bytes) else entry.data.read()
+            place.write_bytes(found[entry.path])
+        elif entry.kind is Kind.HARDLINK:
+            found[entry.path] = found[entry.target]
+            place.hardlink_to(folder / entry.target)
+        elif entry.kind is Kind.SYMLINK:
+            place.symlink_to(entry.target)
+        else:
+            place.mkdir()
+    return found

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from moby.errors import IntegrityError
@@ -22,6 +23,17 @@ _END = b"\0\0"
 _HEAD = 7  # after the path: its end, four bytes of order, one of kind
 _KINDS = {kind.value >> 12: kind for kind in Kind}
 _LINK = Kind.HARDLINK.value >> 12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Statistics:
+    """What went into an image: its size with padding, inodes, bytes of all files, and what was stored once only."""
+
+    size_bytes: int
+    inodes: int
+    data_bytes: int
+    duplicates: int
+    duplicate_bytes: int
 
 
 class Node(NamedTuple):

@@ -9,8 +9,9 @@ Sources: see ``squashfs_layout``.
 
 from __future__ import annotations
 
+from moby.formats.catalog import Statistics
 from moby.formats.squashfs_layout import MAGIC, SUPERBLOCK_BYTES, Superblock
 from moby.formats.squashfs_read import read
-from moby.formats.squashfs_write import BLOCK_BYTES, Statistics, write
+from moby.formats.squashfs_write import BLOCK_BYTES, write
 
 __all__ = ["BLOCK_BYTES", "MAGIC", "SUPERBLOCK_BYTES", "Statistics", "Superblock", "read", "write"]

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import BinaryIO
 
 from moby.errors import IntegrityError
-from moby.formats.catalog import Catalog
+from moby.formats.catalog import Catalog, Statistics
 from moby.formats.compress import Codec
 from moby.formats.entry import Entry, Kind, directory
 from moby.formats.squashfs_blocks import Blocks, default_level, packer
@@ -34,17 +33,6 @@ _TARGET_BYTES = 4095
 # Nothing is packed under NONE, but a reader wants a name it knows; every kernel has gzip.
 _COMPRESSIONS = {Codec.ZSTD: Compression.ZSTD, Codec.GZIP: Compression.GZIP, Codec.NONE: Compression.GZIP}
 _RAW = Flag.RAW_INODES | Flag.RAW_DATA | Flag.RAW_FRAGMENTS | Flag.RAW_XATTRS | Flag.RAW_IDS
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Statistics:
-    """What went into an image: its size with padding, inodes, bytes of all files, and what was stored once only."""
-
-    size_bytes: int
-    inodes: int
-    data_bytes: int
-    duplicates: int
-    duplicate_bytes: int
 
 
 def write(

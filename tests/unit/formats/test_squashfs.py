@@ -1,9 +1,9 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import io
-import random
 import re
 import shutil
 import tracemalloc
@@ -23,7 +23,7 @@ from moby.formats.compress import Codec
 from moby.formats.entry import Entry, Kind, directory, file, symlink
 from moby.formats.squashfs_layout import DIRECTORY_EXTENDED, HEAD, INDEX, RUN
 from moby.formats.squashfs_tables import Cursor, Image
-from tests.support.filetrees import many, streams, tree
+from tests.support.filetrees import Noise, link, many, mixed, noise, streams, tree, unpacked
 
 TIME_S = 1_492_533_000
 BLOCK_BYTES = 4096
@@ -39,14 +39,6 @@ def made(entries: list[Entry], **options: object) -> bytes:
 
 def read(data: bytes) -> Iterator[Entry]:
     return squashfs.read(io.BytesIO(data))
-
-
-def link(path: str, target: str) -> Entry:
-    return Entry(path=path, kind=Kind.HARDLINK, target=target)
-
-
-def noise(size: int, seed: int = 1) -> bytes:
-    return random.Random(seed).randbytes(size)
 
 
 @settings(deadline=None, max_examples=100)
@@ -104,25 +96,6 @@ def _pseudo(data: bytes) -> list[tuple[str, str, str]]:
     return sorted(found)
 
 
-def mixed() -> list[Entry]:
-    """A tree with all that an image can have in it."""
-    return [
-        *many(1500),
-        file("tail", noise(200_000)),
-        file("same", noise(200_000)),
-        file("exact", noise(262_144, 2)),
-        file("text", b"all work and no play\n" * 50_000),
-        file("hole", noise(131_072, 3) + bytes(500_000) + b"end"),
-        Entry(path="large", kind=Kind.FILE, size=3_000_000, data=io.BytesIO(noise(3_000_000, 4))),
-        Entry(path="again", kind=Kind.FILE, size=3_000_000, data=io.BytesIO(noise(3_000_000, 4))),
-        file("after", b"the copy"),
-        link("other/name", "tail"),
-        symlink("link", "other/name"),
-        replace(file("odd", b"x", mode=0o4711), uid=70000, xattrs=(("user.note", b"y" * 70), ("trusted.t", b""))),
-        replace(directory("odder", mode=0o1777), xattrs=(("user.note", b"y" * 70),)),
-    ]
-
-
 @pytest.mark.parametrize("codec", Codec)
 def test_unsquashfs_extracts_the_same_files(tmp_path: Path, codec: Codec) -> None:
     with (tmp_path / "image").open("wb") as out:
@@ -151,26 +124,12 @@ def test_unsquashfs_extracts_the_same_files(tmp_path: Path, codec: Codec) -> Non
     ids=" ".join,
 )
 def test_images_of_mksquashfs_are_read(tmp_path: Path, options: list[str]) -> None:
-    source = tmp_path / "source"
-    expected: dict[str, bytes] = {}
-    for entry in mixed():
-        place = source / entry.path
-        place.parent.mkdir(parents=True, exist_ok=True)
-        if entry.kind is Kind.FILE:
-            expected[entry.path] = entry.data if isinstance(entry.data, bytes) else entry.data.read()
-            place.write_bytes(expected[entry.path])
-        elif entry.kind is Kind.HARDLINK:
-            place.hardlink_to(source / entry.target)
-        elif entry.kind is Kind.SYMLINK:
-            place.symlink_to(entry.target)
-        else:
-            place.mkdir()
-    proc.run(["mksquashfs", str(source), str(tmp_path / "image"), "-no-progress", "-quiet", *options])
+    expected = unpacked(mixed(), tmp_path / "source")
+    proc.run(["mksquashfs", str(tmp_path / "source"), str(tmp_path / "image"), "-no-progress", "-quiet", *options])
     with (tmp_path / "image").open("rb") as image:
         found = tree(squashfs.read(image))
     assert {path: thing.content for path, thing in found.items() if thing.kind is Kind.FILE} == {
-        **{path: hashlib.sha256(data).hexdigest() for path, data in expected.items()},
-        "other/name": hashlib.sha256(expected["tail"]).hexdigest(),
+        path: hashlib.sha256(data).hexdigest() for path, data in expected.items()
     }
     assert found["tail"].names == {"tail", "other/name"}
     assert found["link"].content == "other/name"
@@ -226,7 +185,7 @@ class _Zeros:
 def test_files_and_images_may_be_larger_than_4_gib(tmp_path: Path) -> None:
     size = (5 << 30) + 5
     entries = [
-        Entry(path="disk", kind=Kind.FILE, size=size, data=cast(BinaryIO, _Noise(size))),
+        Entry(path="disk", kind=Kind.FILE, size=size, data=cast(BinaryIO, Noise(size))),
         file("after", noise(300_000)),
     ]
     with (tmp_path / "image").open("w+b") as image:
@@ -237,20 +196,6 @@ def test_files_and_images_may_be_larger_than_4_gib(tmp_path: Path) -> None:
     assert listing == noise(300_000)
     assert str(size).encode() in proc.run(["unsquashfs", "-lln", str(tmp_path / "image")])
     shutil.rmtree(tmp_path)
-
-
-class _Noise:
-    """Bytes that differ from block to block, made fast."""
-
-    def __init__(self, size: int) -> None:
-        self._left = size
-        self._block = noise(1 << 20)
-
-    def read(self, size: int) -> bytes:
-        if size < 8:
-            return self._block[:size]
-        self._left -= size
-        return self._left.to_bytes(8, "little") + self._block[: size - 8]
 
 
 def test_a_directory_index_leads_to_the_right_headers() -> None:
@@ -318,16 +263,16 @@ def test_memory_is_bounded_by_names_not_by_bytes() -> None:
     def entries() -> Iterator[Entry]:
         for number in range(count):
             yield file(f"usr/share/some/{number % 100:03}/directory/file-{number:06}", b"%d" % number)
-        yield Entry(path="large", kind=Kind.FILE, size=40 << 20, data=cast(BinaryIO, _Noise(40 << 20)))
+        yield Entry(path="large", kind=Kind.FILE, size=40 << 20, data=cast(BinaryIO, Noise(40 << 20)))
 
     tracemalloc.start()
-    squashfs.write(entries(), cast(BinaryIO, _Positions()), threads=2)
+    squashfs.write(entries(), cast(BinaryIO, Positions()), threads=2)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < count * 200 + (6 << 20)
 
 
-class _Positions:
+class Positions:
     """A stream that forgets what is written to it."""
 
     def __init__(self) -> None:
@@ -397,6 +342,7 @@ def test_damage_gives_entries_or_an_integrity_error(codec: Codec, at: int, chang
                 entry.data.read(1 << 20)
 
 
+@functools.cache
 def _small(codec: Codec) -> bytes:
     entries = [
         replace(file("a/b", b"data", mode=0o600), xattrs=(("user.x", b"y"),)),
