@@ -10,6 +10,7 @@ with moby.run(artifacts, publish={8080: 80}) as machine:
 from __future__ import annotations
 
 import difflib
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from os import PathLike, fspath
@@ -21,6 +22,7 @@ from moby.artifact import Architecture, Artifact
 from moby.components.build import Components
 from moby.components.tools import host_architecture
 from moby.config import load
+from moby.config.fields import file_path
 from moby.config.model import Config
 from moby.context import Context
 from moby.errors import ConfigError
@@ -31,6 +33,7 @@ from moby.oci.registry import Registry
 from moby.oci.resolve import ImageSource, PullPolicy
 from moby.oci.store import Store
 from moby.plan import Plan, plan
+from moby.rootfs.sbom import DEFAULT_PATH, Sbom
 
 if TYPE_CHECKING:
     from moby.machines.machine import Machine
@@ -48,13 +51,17 @@ class BuildOptions:
     """How an image is made; every field has the default of ``moby build`` without flags.
 
     ``architecture`` is the target's name, this host's when empty. ``pull`` asks the registry even for images the store
-    has. ``decompress_kernel`` writes the kernel unpacked. ``size`` is the least size of disks, such as ``2G``.
+    has. ``decompress_kernel`` writes the kernel unpacked. ``size`` is the least size of disks, such as ``2G``. ``sbom``
+    is where the image holds its SBOM, ``""`` for none; it says the build's time if ``sbom_current_time``, else a fixed
+    one.
     """
 
     architecture: str = ""
     pull: bool = False
     decompress_kernel: bool = False
     size: str = ""
+    sbom: str = DEFAULT_PATH
+    sbom_current_time: bool = False
 
 
 def architecture(name: str) -> Architecture:
@@ -119,7 +126,7 @@ def build(
             directory=directory,
             output=output or None,
             stdout=stdout,
-            settings=_settings(job, components, target, options, store),
+            settings=_settings(job, components, target, options, store, context),
         )
         for command in _pushes(config, made):
             log.info(f"to push it as the file says: {command}")
@@ -127,7 +134,12 @@ def build(
 
 
 def _settings(
-    job: outputs.Job, components: Components, target: Architecture, options: BuildOptions, store: Store
+    job: outputs.Job,
+    components: Components,
+    target: Architecture,
+    options: BuildOptions,
+    store: Store,
+    context: Context,
 ) -> outputs.Settings:
     """What the outputs of ``job`` are told; the boot component is built when a format needs it."""
     boot_code = None
@@ -138,7 +150,23 @@ def _settings(
         decompress_kernel=options.decompress_kernel,
         disk_bytes=outputs.parse_size(options.size) if options.size else 0,
         boot_code=boot_code,
+        sbom=sbom(options, context),
     )
+
+
+def sbom(options: BuildOptions, context: Context) -> Sbom | None:
+    """The SBOM that ``options`` ask for. The current time is ``SOURCE_DATE_EPOCH`` where that is set.
+
+    Raises ``ConfigError`` for a path that is not one inside the image.
+    """
+    if not options.sbom:
+        return None
+    made = Sbom(cache=context.work / "sbom", path=file_path(options.sbom))
+    if not options.sbom_current_time:
+        return made
+    seconds = context.environment.get("SOURCE_DATE_EPOCH", "")
+    now = int(seconds) if seconds.isdigit() else int(time.time())
+    return replace(made, created=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now)))
 
 
 def decide(

@@ -43,7 +43,7 @@ def test_builds_a_stream(context: Context) -> None:
     text = io.BytesIO(b"files: [{path: etc/x, contents: hi, mode: '0644'}]\n")
     moby.build("-", formats=["tar"], output="-", stdin=text, stdout=out, context=context)
     with tarfile.open(fileobj=io.BytesIO(out.getvalue())) as archive:
-        assert archive.getnames() == ["etc", "etc/x"]
+        assert archive.getnames() == ["etc", "etc/x", "sbom.spdx.json"]
 
 
 def test_builds_beside_and_describes_what_it_made(tmp_path: Path, context: Context) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import moby
 from moby.artifact import Artifact
 from moby.context import Context
+from moby.errors import ConfigError
 
 EXAMPLES = """\
 examples:
@@ -51,11 +52,38 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--size", "-size", default="", metavar="N[M|G]", help="least size of disks (default: what they need)"
     )
     parser.add_argument("--decompress-kernel", action="store_true", help="write the kernel unpacked")
-    parser.add_argument("--no-sbom", action="store_true", help="write no SBOM into the image")
+    add_sbom_options(parser)
     parser.add_argument(
         "--dry-run", "-dry-run", action="store_true", help="print the merged YAML and stop; with --json the whole plan"
     )
     parser.add_argument("--json", action="store_true", help="print the artifacts as JSON")
+
+
+def add_sbom_options(parser: argparse.ArgumentParser) -> None:
+    """Options about the SBOM in the image, which ``moby verify`` must be given as the build was."""
+    parser.add_argument("--no-sbom", "-no-sbom", action="store_true", help="write no SBOM into the image")
+    parser.add_argument(
+        "--sbom-output",
+        "-sbom-output",
+        default="sbom.spdx.json",
+        metavar="PATH",
+        help="where in the image the SBOM is (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--sbom-current-time",
+        "-sbom-current-time",
+        action="store_true",
+        help="let the SBOM say the time of the build (or SOURCE_DATE_EPOCH) instead of a fixed one",
+    )
+
+
+def sbom_path(arguments: argparse.Namespace) -> str:
+    """Where the image has its SBOM, ``""`` for none. Raises ``ConfigError``."""
+    if arguments.no_sbom:
+        return ""
+    if not arguments.sbom_output:
+        raise ConfigError("a file name must be given", where="--sbom-output", fix="--no-sbom leaves the SBOM out")
+    return str(arguments.sbom_output)
 
 
 def describe(artifact: Artifact) -> dict[str, object]:
@@ -98,6 +126,8 @@ def execute(arguments: argparse.Namespace, context: Context) -> int:
         pull=arguments.pull,
         decompress_kernel=arguments.decompress_kernel,
         size=arguments.size,
+        sbom=sbom_path(arguments),
+        sbom_current_time=arguments.sbom_current_time,
     )
     if arguments.dry_run:
         dry_run(arguments, formats, options, context)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -125,14 +125,19 @@ class Store:
         A single manifest wins over an index of the same name, and is returned whatever its architecture when nothing
         fits better, as it is the only thing that name can mean. A digest is found whether or not it has a name.
         """
-        other: Image | None = None
+        found = self.meaning(reference, platform)
+        return found[1] if found else None
+
+    def meaning(self, reference: Reference, platform: Platform) -> tuple[Descriptor, Image] | None:
+        """As ``find``, with the manifest or index that the name points at."""
+        other: tuple[Descriptor, Image] | None = None
         meanings = self._meanings(reference)
         for descriptor in sorted(meanings, key=lambda each: each.media_type in INDEX_TYPES):
             image = self._complete(reference, descriptor, platform, _MAX_DEPTH)
             if image is not None and platform.accepts(image.platform):
-                return image
-            if descriptor.media_type not in INDEX_TYPES:
-                other = other or image
+                return descriptor, image
+            if image is not None and descriptor.media_type not in INDEX_TYPES:
+                other = other or (descriptor, image)
         return other
 
     def put_image(self, name: str, config: bytes, layers: Sequence[Descriptor], platform: Platform) -> Image:
@@ -153,6 +158,14 @@ class Store:
         return Image(
             reference=reference, digest=stored.digest, platform=platform, config=parsed, layers=manifest.layers
         )
+
+    def change_index(self, name: str, change: Callable[[Index], Index]) -> None:
+        """Let ``name`` mean what ``change`` makes of the index that it means now; nothing when it means none."""
+        with self._layout.changing() as root:
+            for known, descriptor in layout.listed(root):
+                document = self.read_manifest(descriptor) if known == name and self.has(descriptor) else None
+                if isinstance(document, Index):
+                    layout.put(root, name, self.put_blob(change(document).encode(), OCI_INDEX))
 
     def read_manifest(self, descriptor: Descriptor) -> Manifest | Index:
         """The manifest or index that ``descriptor`` points at. Raises ``IntegrityError``."""

@@ -15,6 +15,7 @@ from moby.oci.store import Store
 
 if TYPE_CHECKING:
     from moby.formats.authenticode import Signer
+    from moby.rootfs.sbom import Sbom
 
 _FILE_LIMIT = 8 << 20
 _SIZE = re.compile(r"(\d{1,7})([MG]?)")
@@ -46,13 +47,14 @@ class BootCode:
 class Settings:
     """``disk_bytes`` is the least size of disks. ``boot_code`` is given where a chosen format needs it.
 
-    ``signer`` signs EFI programs. ``decompress_kernel`` writes the kernel unpacked.
+    ``signer`` signs EFI programs. ``decompress_kernel`` writes the kernel unpacked. ``sbom`` goes into the root.
     """
 
     decompress_kernel: bool = False
     disk_bytes: int = 0
     boot_code: BootCode | None = None
     signer: Signer | None = None
+    sbom: Sbom | None = None
 
 
 def parse_size(text: str) -> int:

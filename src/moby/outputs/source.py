@@ -65,7 +65,9 @@ class Source:
     def entries(self) -> Iterator[Entry]:
         """The whole root file system, ``boot/`` first. At its end ``root_bytes`` is what it takes in RAM."""
         total = 0
-        for entry in build.entries(self.plan, self._store, decompress_kernel=self.settings.decompress_kernel):
+        for entry in build.entries(
+            self.plan, self._store, decompress_kernel=self.settings.decompress_kernel, sbom=self.settings.sbom
+        ):
             if entry.kind is Kind.FILE and not entry.path.startswith("boot/"):
                 total += entry.size + -entry.size % PAGE_BYTES
             yield entry

@@ -1,0 +1,68 @@
+"""Takes down the files of one image while they stream by."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+from moby.formats import spdx
+from moby.formats.entry import Entry, Kind
+from moby.oci import attestations
+from moby.oci.store import Store
+from moby.rootfs.sbom.attested import Attested
+from moby.rootfs.sbom.databases import Databases
+from moby.rootfs.sbom.fragment import OTHERS, Writer
+from moby.rootfs.sbom.hashing import hashed
+from moby.rootfs.sbom.parts import Part
+
+
+class Recorder:
+    """One part's fragment in the making: first what is attested about its image, then its files, then packages."""
+
+    def __init__(self, part: Part, store: Store) -> None:
+        self.part = part
+        self.writer = Writer()
+        self._databases = Databases(part.prefix)
+        self._hashes: dict[str, str] = {}
+        self._count = 0
+        self._attested: set[str] = set()
+        self._packages = 0
+        for number, descriptor in enumerate(part.statements):
+            text = store.read_blob(descriptor.digest, attestations.MAX_BYTES).decode("utf-8", "replace")
+            document = Attested(text, owner=part.id, number=number, prefix=part.prefix, where=str(descriptor.digest))
+            document.write(self.writer.add)
+            self._attested |= document.paths
+            self._packages += document.packages
+
+    def watch(self, entry: Entry) -> Iterator[Entry]:
+        """``entry`` for whoever wants it; afterwards it is taken down."""
+        if entry.kind is Kind.FILE:
+            with hashed(entry, self._databases.sink(entry.path)) as (passed, sha1):
+                yield passed
+            self._file(entry, sha1())
+            return
+        yield entry
+        if entry.kind is Kind.HARDLINK and entry.target in self._hashes:
+            self._file(entry, self._hashes[entry.target])
+        elif entry.kind is not Kind.DIRECTORY:
+            self.writer.add(OTHERS, json.dumps(entry.path).encode())
+
+    def finish(self) -> Writer:
+        """The fragment, with the packages that the image's databases list unless it came with a document of them."""
+        owner = self.part.id
+        for number, (package, locator) in enumerate(self._databases.packages() if not self._packages else ()):
+            identifier = f"{owner}-p{number}"
+            reference = [spdx.purl_reference(locator)]
+            element = spdx.package(
+                identifier, package.name, version=package.version, filesAnalyzed=False, externalRefs=reference
+            )
+            self.writer.add("packages", spdx.line(element))
+            self.writer.add("relationships", spdx.relationship(owner, "CONTAINS", identifier))
+        return self.writer
+
+    def _file(self, entry: Entry, sha1: str) -> None:
+        if entry.links > 1:
+            self._hashes[entry.path] = sha1
+        if entry.path not in self._attested:
+            self.writer.add("files", spdx.file_line(f"{self.part.id}-{self._count}", entry.path, sha1))
+        self._count += 1
