@@ -38,6 +38,7 @@ FORMATS: Mapping[str, Format] = MappingProxyType(
             UKI,
             ISO_EFI_INITRD,
             ISO,
+            raw("raw-bios", "raw disk for BIOS: MBR, one FAT partition", "-bios.img", Firmware.BIOS),
             raw("raw-efi", "raw disk for EFI: GPT, one FAT partition", "-efi.img", Firmware.EFI),
         )
     }

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from moby.artifact import Architecture
 from moby.errors import ConfigError
+from moby.formats import syslinux
 from moby.formats.entry import Entry, file
 from moby.outputs.source import Source
 from moby.rootfs.constants import FIXED_MTIME_S
@@ -14,6 +15,8 @@ from moby.rootfs.constants import FIXED_MTIME_S
 ARCHITECTURES = frozenset({Architecture.AMD64})
 ISO_BOOT_RECORD = "usr/lib/ISOLINUX/isohdpfx.bin"
 _ISOLINUX = "usr/lib/ISOLINUX/isolinux.bin"
+_SYSLINUX = "usr/bin/syslinux"
+_MASTER_BOOT_RECORD = "usr/lib/syslinux/mbr/mbr.bin"
 _SECOND_STAGE = "usr/lib/syslinux/modules/bios/ldlinux.c32"
 
 
@@ -44,6 +47,11 @@ def isolinux(source: Source, *, kernel: str, initrd: str = "", cmdline: str | No
         yield file(path, data, mtime_s=FIXED_MTIME_S)
 
 
-def disk(source: Source) -> Path:
-    """The raw disk that a BIOS boots; shared by all formats made from it."""
-    raise NotImplementedError
+def loader(source: Source) -> syslinux.Loader:
+    """SYSLINUX for a FAT file system."""
+    return syslinux.Loader.extract(source.boot_code.read(_SYSLINUX))
+
+
+def master_boot_record(source: Source) -> bytes:
+    """The code that starts the active partition."""
+    return source.boot_code.read(_MASTER_BOOT_RECORD)

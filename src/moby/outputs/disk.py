@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from moby.artifact import Firmware
-from moby.formats import fat, gpt
+from moby.formats import fat, gpt, mbr
 from moby.formats.content import Content
 from moby.formats.fatgeometry import Kind
 from moby.outputs import bios, uki
@@ -24,7 +24,6 @@ PARTITION_BYTES = 1 << 20
 # The backup table of a GPT takes 33 sectors; the whole is kept to whole MiB.
 _TAIL_BYTES = 1 << 20
 _SECTOR_BYTES = 512
-_LEGACY_BOOTABLE = 1 << 2
 
 Container = Callable[[BinaryIO, BinaryIO, Source], None]
 
@@ -32,6 +31,11 @@ Container = Callable[[BinaryIO, BinaryIO, Source], None]
 def efi_disk(source: Source) -> Path:
     """The raw disk that EFI boots; shared by all formats made from it."""
     return source.part("efi.raw", lambda path: _make_efi(source, path))
+
+
+def bios_disk(source: Source) -> Path:
+    """The raw disk that a BIOS boots; shared by all formats made from it."""
+    return source.part("bios.raw", lambda path: _make_bios(source, path))
 
 
 def volume(source: Source, *, kind: Kind | None = None) -> fat.Volume:
@@ -57,12 +61,34 @@ def _make_efi(source: Source, path: Path) -> None:
         first_sector=first,
         last_sector=first + layout.size_bytes // _SECTOR_BYTES - 1,
         name="EFI System",
-        attributes=_LEGACY_BOOTABLE,
+        attributes=gpt.LEGACY_BOOTABLE,
     )
     table = gpt.Table(partitions=(partition,), disk_id=source.id("disk"))
     with path.open("w+b") as out:
         gpt.write(table, out, disk_bytes=PARTITION_BYTES + layout.size_bytes + _TAIL_BYTES)
         layout.write(out, offset=PARTITION_BYTES)
+
+
+def _make_bios(source: Source, path: Path) -> None:
+    loader = bios.loader(source)
+    files = {name: Content.file(place) for name, place in bios.boot_files(source).items()}
+    settings = bios.configuration(source.boot.booted_cmdline, kernel="/kernel", initrd="/initrd.img")
+    layout = fat.layout({**files, "syslinux.cfg": Content.of(settings), **loader.files}, volume(source))
+    disk_bytes = PARTITION_BYTES + layout.size_bytes
+    partition = mbr.Partition(
+        type=mbr.FAT32_LBA,
+        first_sector=PARTITION_BYTES // _SECTOR_BYTES,
+        sectors=layout.size_bytes // _SECTOR_BYTES,
+        active=True,
+    )
+    table = mbr.Table(
+        partitions=(partition,), disk_id=source.id("disk").time_low, boot_code=bios.master_boot_record(source)
+    )
+    with path.open("w+b") as out:
+        out.write(mbr.pack(table, disk_bytes=disk_bytes))
+        layout.write(out, offset=PARTITION_BYTES)
+        loader.install(layout, out, offset=PARTITION_BYTES)
+        out.truncate(disk_bytes)
 
 
 def raw(name: str, description: str, suffix: str, firmware: Firmware) -> Format:
@@ -86,7 +112,7 @@ def contained(name: str, description: str, suffix: str, firmware: Firmware, cont
 
 def disk_of(source: Source, firmware: Firmware) -> Path:
     """The raw disk for BIOS or EFI."""
-    return efi_disk(source) if firmware is Firmware.EFI else bios.disk(source)
+    return efi_disk(source) if firmware is Firmware.EFI else bios_disk(source)
 
 
 def _format(
