@@ -18,6 +18,7 @@ from moby import log
 from moby.artifact import Architecture
 from moby.components import catalog, compile, docker, labels
 from moby.components.assemble import Assembly
+from moby.components.attest import attest
 from moby.components.model import Program
 from moby.components.packages import Packages
 from moby.components.recipe import Recipe
@@ -94,6 +95,7 @@ class Components:
         with self._alone(recipe, architecture):
             found = None if self._force else self._store.find(Reference.parse(recipe.reference), platform)
             if found is not None:
+                self._attest(found, recipe, architecture)
                 return found
             with log.step(f"Building {recipe.name} for {architecture}"):
                 if recipe.by_dockerfile:
@@ -129,9 +131,16 @@ class Components:
             layer, diff_id = self._layer(tree.entries())
         config = _config(recipe, architecture, diff_id).encode()
         image = self._store.put_image(recipe.reference, config, [layer], platform)
-        for tag in dict.fromkeys((*tags, *recipe.spec.tags)):
-            self._store.put_image(f"{_PREFIX}{recipe.name}:{tag}", config, [layer], platform)
+        names = tuple(f"{_PREFIX}{recipe.name}:{tag}" for tag in dict.fromkeys((*tags, *recipe.spec.tags)))
+        for name in names:
+            self._store.put_image(name, config, [layer], platform)
+        attest(self._store, image, recipe, lock, names)
         return image
+
+    def _attest(self, found: Image, recipe: Recipe, architecture: Architecture) -> None:
+        """An image of another builder's store, or of an earlier version of this one, may lack its SBOM."""
+        if not recipe.by_dockerfile:
+            attest(self._store, found, recipe, recipe.lock(architecture))
 
     def _compile(self, recipe: Recipe, wanted: Program, architecture: Architecture) -> Entry:
         return compile.program(recipe, wanted, self.tools.compiler(architecture))

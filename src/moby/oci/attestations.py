@@ -39,7 +39,7 @@ def statements(manifest: Manifest, predicate: str = SPDX) -> tuple[Descriptor, .
     return tuple(
         each
         for each in manifest.layers
-        if each.media_type == IN_TOTO and (each.annotations or {}).get(PREDICATE_TYPE) == predicate
+        if each.media_type == IN_TOTO and (each.annotations or {}).get(PREDICATE_TYPE) == predicate and _usable(each)
     )
 
 
@@ -50,7 +50,7 @@ def find(store: Store, image: Image) -> tuple[Descriptor, ...]:
         for descriptor in filter(store.has, about(index, image.digest)):
             manifest = store.read_manifest(descriptor)
             if isinstance(manifest, Manifest):
-                found |= {each.digest: each for each in statements(manifest) if _usable(each) and store.has(each)}
+                found |= {each.digest: each for each in statements(manifest) if store.has(each)}
     return tuple(found.values())
 
 
@@ -70,8 +70,8 @@ def _indexes(store: Store, image: Image) -> Iterator[Index]:
                     yield document
 
 
-def attach(store: Store, image: Image, documents: Iterable[bytes]) -> None:
-    """Let the index of ``image``'s name say that these SPDX documents are about it, and nothing else."""
+def attach(store: Store, image: Image, documents: Iterable[bytes], names: Iterable[str] = ()) -> None:
+    """Let the index of ``image``'s name, and those of other ``names``, say that these SPDX documents are about it."""
     layers = tuple(_layer(store, image, document) for document in documents)
     config = {
         "architecture": "unknown",
@@ -83,7 +83,8 @@ def attach(store: Store, image: Image, documents: Iterable[bytes]) -> None:
     stored = store.put_blob(manifest.encode(), manifest.media_type)
     annotations = {_SUBJECT: str(image.digest), _TYPE: _MANIFEST}
     entry = stored.model_copy(update={"platform": _UNKNOWN, "annotations": annotations})
-    store.change_index(image.reference.expanded, lambda index: _with(index, entry, image.digest))
+    for name in (image.reference.expanded, *names):
+        store.change_index(name, lambda index: _with(index, entry, image.digest))
 
 
 def _with(index: Index, entry: Descriptor, digest: Digest) -> Index:
