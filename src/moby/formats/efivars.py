@@ -126,6 +126,8 @@ def certificates(lists: bytes) -> tuple[x509.Certificate, ...]:
             for place in range(at + 28 + head, at + size - each + 1, each):
                 found.append(_certificate(lists[place + 16 : place + each]))
         at += size
+    if at != len(lists):
+        raise IntegrityError(f"{len(lists) - at} bytes behind the signature lists")
     return tuple(found)
 
 
