@@ -10,8 +10,10 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from moby import log
 from moby.errors import IntegrityError, RegistryError
 from moby.http import redact
+from moby.oci import attestations
 from moby.oci.download import Downloads
 from moby.oci.image import Image
 from moby.oci.manifest import (
@@ -45,6 +47,7 @@ class Pull:
         self._bound(manifest)
         self._fetch([manifest.config, *manifest.layers])
         self.store.read_config(manifest)
+        self._attestations(downloads)
         for document in reversed(self.documents):
             self.store.ingest(io.BytesIO(document.data), document.descriptor)
         self.store.tag(str(self.reference), root)
@@ -52,6 +55,20 @@ class Pull:
         if image is None:
             raise RegistryError("the image was removed from the store while it was pulled", fix="try again")
         return image
+
+    def _attestations(self, downloads: Downloads) -> None:
+        """The SBOMs that the index has about the image; one that cannot be had is only said."""
+        *indexes, chosen = list(self.documents)
+        for above in indexes:
+            assert isinstance(above.content, Index)
+            for each in attestations.about(above.content, chosen.descriptor.digest):
+                try:
+                    document = self._child(each)
+                    if isinstance(document.content, Manifest):
+                        downloads.fetch([document.content.config, *attestations.statements(document.content)])
+                        self.documents.append(document)
+                except RegistryError as error:
+                    log.info(f"{self.reference}: its SBOM is left out: {error}")
 
     def _root(self) -> tuple[Descriptor, Manifest]:
         """The descriptor of what the name means, and the manifest below it for the platform."""
