@@ -84,6 +84,16 @@ def copy(disk: BinaryIO, out: BinaryIO, *, block_bytes: int = 1 << 16) -> int:
     return size
 
 
+def put(out: BinaryIO, start: int, data: bytes, *, block_bytes: int = 1 << 16) -> None:
+    """Write ``data`` where ``out`` ends or holds zeros, with holes for its blocks of zeros."""
+    view = memoryview(data)
+    for at in range(0, len(data), block_bytes):
+        block = view[at : at + block_bytes]
+        if not is_zero(block):
+            out.seek(start + at)
+            out.write(block)
+
+
 def grow(out: BinaryIO, size: int) -> None:
     """Make ``out`` ``size`` bytes long, with a hole at its end, and go there; a longer one is left as it is."""
     if out.seek(0, io.SEEK_END) < size:

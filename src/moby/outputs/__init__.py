@@ -10,15 +10,16 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import BinaryIO
 
-from moby.artifact import Artifact, Firmware
+from moby.artifact import Artifact
 from moby.oci.store import Store
 from moby.outputs import job, writing
 from moby.outputs.archive import DOCKER, NETBOOT, TAR_KERNEL_INITRD
-from moby.outputs.disk import raw
+from moby.outputs.containers import CONTAINERS
 from moby.outputs.format import Format
 from moby.outputs.iso import ISO, ISO_EFI_INITRD
 from moby.outputs.job import Job, default_name
 from moby.outputs.kernel_initrd import KERNEL_INITRD
+from moby.outputs.oci import OCI
 from moby.outputs.settings import BootCode, Settings, parse_size
 from moby.outputs.tar import TAR
 from moby.outputs.uki import UKI
@@ -35,11 +36,11 @@ FORMATS: Mapping[str, Format] = MappingProxyType(
             DOCKER,
             TAR_KERNEL_INITRD,
             NETBOOT,
+            OCI,
             UKI,
             ISO_EFI_INITRD,
             ISO,
-            raw("raw-bios", "raw disk for BIOS: MBR, one FAT partition", "-bios.img", Firmware.BIOS),
-            raw("raw-efi", "raw disk for EFI: GPT, one FAT partition", "-efi.img", Firmware.EFI),
+            *CONTAINERS,
         )
     }
 )

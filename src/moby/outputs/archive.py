@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
-from pathlib import Path
 
 from moby.artifact import Firmware
 from moby.formats import tar
-from moby.formats.entry import Entry, Kind, file
+from moby.formats.entry import Entry, file
 from moby.outputs.format import File, Format, Targets
+from moby.outputs.hostfiles import host_files
 from moby.outputs.kernel_initrd import write_initrd
 from moby.outputs.source import Source
 from moby.rootfs.constants import FIXED_MTIME_S
@@ -38,26 +37,10 @@ def _with_dockerfile(entries: Iterator[Entry]) -> Iterator[Entry]:
 
 def _write_boot_tar(source: Source, targets: Targets) -> None:
     boot = source.boot
-    parts: list[tuple[str, Path | bytes | None]] = [
-        ("kernel", boot.kernel),
-        ("initrd.img", boot.initrd),
-        ("cmdline", boot.booted_cmdline.encode() if boot.kernel else None),
-        ("ucode.cpio", boot.ucode),
-    ]
+    cmdline = boot.booted_cmdline.encode() if boot.kernel else None
+    parts = {"kernel": boot.kernel, "initrd.img": boot.initrd, "cmdline": cmdline, "ucode.cpio": boot.ucode}
     with targets.open("tar") as out:
-        tar.write(_members(parts), out)
-
-
-def _members(parts: list[tuple[str, Path | bytes | None]]) -> Iterator[Entry]:
-    for name, content in parts:
-        if content is None:
-            continue
-        if isinstance(content, bytes):
-            yield file(name, content, mtime_s=FIXED_MTIME_S)
-            continue
-        with content.open("rb") as stream:
-            whole = Entry(path=name, kind=Kind.FILE, mode=0o644, mtime_s=FIXED_MTIME_S)
-            yield replace(whole, size=content.stat().st_size, data=stream)
+        tar.write(host_files({name: part for name, part in parts.items() if part is not None}), out)
 
 
 def _write_netboot(source: Source, targets: Targets) -> None:

@@ -8,9 +8,9 @@ from pathlib import Path
 from moby.artifact import Architecture
 from moby.errors import ConfigError
 from moby.formats import syslinux
-from moby.formats.entry import Entry, file
+from moby.formats.entry import Entry
+from moby.outputs.hostfiles import host_files
 from moby.outputs.source import Source
-from moby.rootfs.constants import FIXED_MTIME_S
 
 ARCHITECTURES = frozenset({Architecture.AMD64})
 ISO_BOOT_RECORD = "usr/lib/ISOLINUX/isohdpfx.bin"
@@ -43,8 +43,7 @@ def isolinux(source: Source, *, kernel: str, initrd: str = "", cmdline: str | No
         "isolinux/ldlinux.c32": source.boot_code.read(_SECOND_STAGE),
         "isolinux/isolinux.cfg": configuration(cmdline, kernel=kernel, initrd=initrd),
     }
-    for path, data in parts.items():
-        yield file(path, data, mtime_s=FIXED_MTIME_S)
+    yield from host_files(parts)
 
 
 def loader(source: Source) -> syslinux.Loader:

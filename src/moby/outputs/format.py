@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from moby.artifact import Architecture, Firmware
+from moby.formats import sparse
 from moby.outputs.source import Source
 
 _BUFFER_BYTES = 1 << 20
@@ -50,11 +50,16 @@ class Targets:
             yield stream
 
     def take(self, role: str, path: Path) -> None:
-        """Make ``path``, which stays as it is, the file ``role``, without a copy where the file system can."""
-        try:
-            os.link(path, self.path(role))
-        except OSError:
-            shutil.copyfile(path, self.path(role))
+        """Make ``path``, which stays as it is, the file ``role``: without a copy the first time.
+
+        No two outputs are the same file: a machine may write to one of them.
+        """
+        if path.stat().st_nlink == 1:
+            with contextlib.suppress(OSError):  # a file system without hard links
+                os.link(path, self.path(role))
+                return
+        with path.open("rb") as source, self.path(role).open("wb") as out:
+            sparse.copy(source, out)
 
 
 Writer = Callable[[Source, Targets], None]

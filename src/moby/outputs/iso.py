@@ -14,10 +14,11 @@ from pathlib import Path
 from moby.artifact import Firmware
 from moby.formats import eltorito, fat, iso9660, isohybrid
 from moby.formats.content import Content
-from moby.formats.entry import Entry, Kind
+from moby.formats.entry import Entry
 from moby.formats.iso9660_records import identity
 from moby.outputs import bios, disk, uki
 from moby.outputs.format import File, Format, Targets
+from moby.outputs.hostfiles import host_files
 from moby.outputs.source import Source
 from moby.rootfs.constants import FIXED_MTIME_S
 
@@ -50,14 +51,6 @@ def options(source: Source, boot: tuple[eltorito.BootImage, ...]) -> iso9660.Opt
         boot=boot,
         catalog="boot/boot.cat",
     )
-
-
-def host_files(files: dict[str, Path]) -> Iterator[Entry]:
-    """Files of this host as entries of an image."""
-    for path, place in files.items():
-        with place.open("rb") as stream:
-            whole = Entry(path=path, kind=Kind.FILE, mode=0o644, mtime_s=FIXED_MTIME_S)
-            yield replace(whole, size=place.stat().st_size, data=stream)
 
 
 def _write_efi(source: Source, targets: Targets) -> None:
