@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from typing import BinaryIO
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 
 from moby.errors import IntegrityError
 from moby.formats import authenticode_pkcs7 as pkcs7
@@ -107,7 +107,7 @@ def verify(stream: BinaryIO, trusted: Sequence[x509.Certificate], *, where: str 
 def _issued(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
     try:
         certificate.verify_directly_issued_by(issuer)
-    except (ValueError, TypeError, InvalidSignature):
+    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
         return False
     return True
 

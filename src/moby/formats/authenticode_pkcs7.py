@@ -6,10 +6,10 @@ One signer, RSA PKCS #1 v1.5 with SHA-256, certificates included, no time stamp.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from dataclasses import dataclass
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
@@ -66,47 +66,50 @@ def verify(data: bytes, content_type: bytes) -> tuple[der.Element, x509.Certific
     if info.child(0).raw != _SIGNED_DATA or signed.child(2, 0).raw != content_type:
         raise IntegrityError("the signature is of another kind")
     content = signed.child(2, 1, 0)
-    certificates = _certificates(signed)
     signers = signed.children()[-1].children()
     if len(signers) != 1:
         raise IntegrityError(f"a signature of {len(signers)} signers")
-    return content, _signer(signers[0], content_type, content, certificates)
+    return content, _signer(signers[0], content_type, content, signed)
 
 
-def _certificates(signed: der.Element) -> list[x509.Certificate]:
-    held = [part for part in signed.children()[3:] if part.tag == 0xA0]
-    try:
-        return [x509.load_der_x509_certificate(each.raw) for part in held for each in part.children()]
-    except ValueError as error:
-        raise IntegrityError(f"a certificate in the signature cannot be read: {error}") from error
+@dataclass(frozen=True, slots=True)
+class _Certificate:
+    """A certificate, and of it what is needed here: ``name`` is issuer and serial number."""
+
+    whole: x509.Certificate
+    name: tuple[bytes, int]
+    key: object
+
+    @classmethod
+    def load(cls, data: bytes) -> _Certificate:
+        """From DER. Raises ``IntegrityError``: parts of a certificate are parsed at their first use."""
+        try:
+            whole = x509.load_der_x509_certificate(data)
+            whole.subject.rfc4514_string()  # what messages name it by
+            return cls(whole, (whole.issuer.public_bytes(), whole.serial_number), whole.public_key())
+        except (ValueError, UnsupportedAlgorithm) as error:
+            raise IntegrityError(f"a certificate in the signature cannot be read: {error}") from error
 
 
-def _signer(
-    info: der.Element, content_type: bytes, content: der.Element, certificates: Sequence[x509.Certificate]
-) -> x509.Certificate:
+def _signer(info: der.Element, content_type: bytes, content: der.Element, signed: der.Element) -> x509.Certificate:
     """The certificate that a SignerInfo names, once its signature was found to be good."""
     name, algorithm, attributes, signature = info.child(1), info.child(2), info.child(3), info.child(5)
     if algorithm.raw != SHA256 or attributes.tag != 0xA0:
         raise IntegrityError("the signature does not use SHA-256")
-    if sorted(each.raw for each in attributes.children() if _known(each)) != sorted(
-        _attributes(content_type, content.raw)
-    ):
+    said = sorted(each.raw for each in attributes.children() if each.child(0).raw in (_CONTENT_TYPE, _MESSAGE_DIGEST))
+    if said != sorted(_attributes(content_type, content.raw)):
         raise IntegrityError("the signature is for other content")
     issued_by = name.child(0).raw, int.from_bytes(name.child(1).content, "big")
-    for certificate in certificates:
-        key = certificate.public_key()
-        if (certificate.issuer.public_bytes(), certificate.serial_number) != issued_by:
-            continue
-        if not isinstance(key, rsa.RSAPublicKey):
-            raise IntegrityError("the signer's key is not RSA")
-        try:
-            message = der.encode(der.SET, attributes.content)
-            key.verify(signature.content, message, padding.PKCS1v15(), hashes.SHA256())
-        except InvalidSignature as error:
-            raise IntegrityError("the signature is wrong") from error
-        return certificate
-    raise IntegrityError("the signer's certificate is not in the signature")
-
-
-def _known(attribute: der.Element) -> bool:
-    return attribute.child(0).raw in (_CONTENT_TYPE, _MESSAGE_DIGEST)
+    held = [part for part in signed.children()[3:] if part.tag == 0xA0]
+    certificates = [_Certificate.load(each.raw) for part in held for each in part.children()]
+    certificate = next((each for each in certificates if each.name == issued_by), None)
+    if certificate is None:
+        raise IntegrityError("the signer's certificate is not in the signature")
+    if not isinstance(certificate.key, rsa.RSAPublicKey):
+        raise IntegrityError("the signer's key is not RSA")
+    try:
+        message = der.encode(der.SET, attributes.content)
+        certificate.key.verify(signature.content, message, padding.PKCS1v15(), hashes.SHA256())
+    except InvalidSignature as error:
+        raise IntegrityError("the signature is wrong") from error
+    return certificate.whole
