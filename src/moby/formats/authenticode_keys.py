@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import datetime
+import warnings
 from dataclasses import dataclass
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from moby.errors import ConfigError
+from moby.errors import ConfigError, IntegrityError
 
 KEY_BITS = 2048
 _MAX_BITS = 8192
@@ -81,3 +84,21 @@ class Signer:
     def certificate_pem(self) -> bytes:
         """The certificate."""
         return self.certificate.public_bytes(serialization.Encoding.PEM)
+
+
+def certificate(data: bytes) -> x509.Certificate:
+    """The certificate in DER that came from outside.
+
+    Raises ``IntegrityError`` unless subject, issuer, serial number and key can be read, which the library puts off
+    until their first use, and for what it only warns about so far.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", CryptographyDeprecationWarning)
+        try:
+            found = x509.load_der_x509_certificate(data)
+            found.subject.rfc4514_string()
+            found.issuer.public_bytes()
+            found.public_key()
+        except (ValueError, UnsupportedAlgorithm, CryptographyDeprecationWarning) as error:
+            raise IntegrityError(f"a certificate cannot be read: {error}") from error
+    return found

@@ -6,15 +6,14 @@ One signer, RSA PKCS #1 v1.5 with SHA-256, certificates included, no time stamp.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from moby.errors import IntegrityError
-from moby.formats import der
+from moby.formats import authenticode_keys, der
 from moby.formats.authenticode_keys import Signer
 
 SHA256 = der.sequence(der.oid("2.16.840.1.101.3.4.2.1"), der.null())
@@ -72,25 +71,6 @@ def verify(data: bytes, content_type: bytes) -> tuple[der.Element, x509.Certific
     return content, _signer(signers[0], content_type, content, signed)
 
 
-@dataclass(frozen=True, slots=True)
-class _Certificate:
-    """A certificate, and of it what is needed here: ``name`` is issuer and serial number."""
-
-    whole: x509.Certificate
-    name: tuple[bytes, int]
-    key: object
-
-    @classmethod
-    def load(cls, data: bytes) -> _Certificate:
-        """From DER. Raises ``IntegrityError``: parts of a certificate are parsed at their first use."""
-        try:
-            whole = x509.load_der_x509_certificate(data)
-            whole.subject.rfc4514_string()  # what messages name it by
-            return cls(whole, (whole.issuer.public_bytes(), whole.serial_number), whole.public_key())
-        except (ValueError, UnsupportedAlgorithm) as error:
-            raise IntegrityError(f"a certificate in the signature cannot be read: {error}") from error
-
-
 def _signer(info: der.Element, content_type: bytes, content: der.Element, signed: der.Element) -> x509.Certificate:
     """The certificate that a SignerInfo names, once its signature was found to be good."""
     name, algorithm, attributes, signature = info.child(1), info.child(2), info.child(3), info.child(5)
@@ -101,15 +81,17 @@ def _signer(info: der.Element, content_type: bytes, content: der.Element, signed
         raise IntegrityError("the signature is for other content")
     issued_by = name.child(0).raw, int.from_bytes(name.child(1).content, "big")
     held = [part for part in signed.children()[3:] if part.tag == 0xA0]
-    certificates = [_Certificate.load(each.raw) for part in held for each in part.children()]
-    certificate = next((each for each in certificates if each.name == issued_by), None)
-    if certificate is None:
+    certificates = [authenticode_keys.certificate(each.raw) for part in held for each in part.children()]
+    names = [(each.issuer.public_bytes(), each.serial_number) for each in certificates]
+    if issued_by not in names:
         raise IntegrityError("the signer's certificate is not in the signature")
-    if not isinstance(certificate.key, rsa.RSAPublicKey):
+    certificate = certificates[names.index(issued_by)]
+    key = certificate.public_key()
+    if not isinstance(key, rsa.RSAPublicKey):
         raise IntegrityError("the signer's key is not RSA")
     try:
         message = der.encode(der.SET, attributes.content)
-        certificate.key.verify(signature.content, message, padding.PKCS1v15(), hashes.SHA256())
+        key.verify(signature.content, message, padding.PKCS1v15(), hashes.SHA256())
     except InvalidSignature as error:
         raise IntegrityError("the signature is wrong") from error
-    return certificate.whole
+    return certificate

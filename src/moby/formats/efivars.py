@@ -21,6 +21,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
 from moby.errors import ConfigError, IntegrityError
+from moby.formats import authenticode_keys
 
 GLOBAL = uuid.UUID("8be4df61-93ca-11d2-aa0d-00e098032b8c")
 IMAGE_SECURITY = uuid.UUID("d719b2cb-3d3a-4596-a3bc-dad00e67656f")
@@ -124,18 +125,11 @@ def certificates(lists: bytes) -> tuple[x509.Certificate, ...]:
             raise IntegrityError(f"a signature list of {size} bytes where {len(lists) - at} are left")
         if lists[at : at + 16] == _CERT_X509.bytes_le:
             for place in range(at + 28 + head, at + size - each + 1, each):
-                found.append(_certificate(lists[place + 16 : place + each]))
+                found.append(authenticode_keys.certificate(lists[place + 16 : place + each]))
         at += size
     if at != len(lists):
         raise IntegrityError(f"{len(lists) - at} bytes behind the signature lists")
     return tuple(found)
-
-
-def _certificate(data: bytes) -> x509.Certificate:
-    try:
-        return x509.load_der_x509_certificate(data)
-    except ValueError as error:
-        raise IntegrityError(f"a certificate in a signature list cannot be read: {error}") from error
 
 
 def _bounds(store: bytes, where: str) -> tuple[int, int]:
