@@ -83,6 +83,15 @@ def test_written_zeros_become_a_hole(tmp_path: Path) -> None:
     assert target.stat().st_blocks * 512 < MIB
 
 
+def test_what_is_put_has_holes_too(tmp_path: Path) -> None:
+    data = bytes(MIB) + b"data" + bytes(3 * MIB)
+    with (tmp_path / "disk").open("wb") as out:
+        sparse.put(out, 5000, data)
+        sparse.grow(out, 5000 + len(data))
+    assert (tmp_path / "disk").read_bytes() == bytes(5000) + data
+    assert (tmp_path / "disk").stat().st_blocks * 512 <= 128 << 10
+
+
 def test_a_tebibyte_of_nothing_takes_no_time(tmp_path: Path) -> None:
     path = filled({0: b"a", 1 << 39: b"b"}, 1 << 40, tmp_path / "disk")
     started = time.monotonic()
