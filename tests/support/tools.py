@@ -21,20 +21,26 @@ _USER = (
     "docker-registry",
     "dump.erofs",
     "fsck.erofs",
+    "isoinfo",
     "mkfs.erofs",
     "mksquashfs",
     "qemu-img",
+    "sbsign",
+    "sbverify",
     "scp",
     "skopeo",
     "ssh",
     "ssh-keygen",
+    "swtpm",
     "syslinux",
     "unsquashfs",
+    "xorriso",
 )
 _ADMIN = ("fsck.fat", "sfdisk", "sgdisk", "veritysetup")
 PROGRAMS = {
     **{name: f"usr/bin/{name}" for name in _USER},
     **{name: f"usr/sbin/{name}" for name in _ADMIN},
+    "objdump": "usr/bin/x86_64-linux-gnu-objdump",
     "readelf": "usr/bin/x86_64-linux-gnu-readelf",
     **{name: "usr/bin/mtools" for name in ("mcopy", "mdir", "minfo")},  # one program, told apart by its name
 }
