@@ -36,9 +36,11 @@ from moby.plan import Plan, plan
 from moby.rootfs.sbom import DEFAULT_PATH, Sbom
 
 if TYPE_CHECKING:
+    from moby.formats.authenticode import Signer
     from moby.machines.machine import Machine
     from moby.machines.options import RunOptions
     from moby.machines.toolset import Finder
+    from moby.oci.trust import Verifier
 
 Sources = str | PathLike[str] | Sequence[str | PathLike[str]]
 
@@ -51,17 +53,23 @@ class BuildOptions:
     """How an image is made; every field has the default of ``moby build`` without flags.
 
     ``architecture`` is the target's name, this host's when empty. ``pull`` asks the registry even for images the store
-    has. ``decompress_kernel`` writes the kernel unpacked. ``size`` is the least size of disks, such as ``2G``. ``sbom``
+    has. ``decompress_kernel`` writes the kernel unpacked. ``size`` is the least size of disks, such as ``2G``.
+    ``sign_key`` and ``sign_certificate`` are PEM files that EFI programs are signed with. ``sbom``
     is where the image holds its SBOM, ``""`` for none; it says the build's time if ``sbom_current_time``, else a fixed
-    one.
+    one. ``keys`` are files of public keys beside those of the YAML's ``trust:``; ``policy`` is ``require`` or ``warn``
+    about images without a good signature.
     """
 
     architecture: str = ""
     pull: bool = False
     decompress_kernel: bool = False
     size: str = ""
+    sign_key: Path | None = None
+    sign_certificate: Path | None = None
     sbom: str = DEFAULT_PATH
     sbom_current_time: bool = False
+    keys: tuple[str, ...] = ()
+    policy: str = ""
 
 
 def architecture(name: str) -> Architecture:
@@ -150,8 +158,24 @@ def _settings(
         decompress_kernel=options.decompress_kernel,
         disk_bytes=outputs.parse_size(options.size) if options.size else 0,
         boot_code=boot_code,
+        signer=_signer(options),
         sbom=sbom(options, context),
     )
+
+
+def _signer(options: BuildOptions) -> Signer | None:
+    """The key and certificate of the options. Raises ``ConfigError`` for one without the other."""
+    from moby.formats.authenticode import Signer  # slow to import
+
+    key, certificate = options.sign_key, options.sign_certificate
+    if key is None and certificate is None:
+        return None
+    if key is None or certificate is None:
+        raise ConfigError("a signature needs a key and its certificate", fix="give both --sign-key and --sign-cert")
+    try:
+        return Signer.load(key.read_bytes(), certificate.read_bytes())
+    except OSError as error:
+        raise ConfigError(f"cannot read it: {error.strerror}", where=str(error.filename)) from error
 
 
 def sbom(options: BuildOptions, context: Context) -> Sbom | None:
@@ -209,8 +233,30 @@ def settle(config: Config, components: Components, store: Store, *, context: Con
     """The plan of a configuration that ``read`` gave with the same ``components``. Raises ``MobyError``."""
     policy = PullPolicy.ALWAYS if options.pull else PullPolicy.MISSING
     registry = Registry.connect(context)
-    images = _Images(components, ImageSource(store, registry, policy))
+    verifier = _verifier(config, store, registry, context=context, options=options)
+    images = _Images(components, ImageSource(store, registry, policy, verifier=verifier))
     return plan(config, images, architecture=architecture(options.architecture))
+
+
+def _verifier(
+    config: Config, store: Store, registry: Registry, *, context: Context, options: BuildOptions
+) -> Verifier | None:
+    """Who looks at signatures; None when there is nothing to verify. Says so when keys are missing."""
+    if config.trust is None and not options.keys and not options.policy:
+        return None
+    from moby.config.trust import trust
+    from moby.oci.trust import Verifier
+
+    home = Path(context.environment.get("HOME") or Path.home())
+    wanted = trust(config, keys=options.keys, policy=options.policy, home=home, read=_head)
+    if wanted.is_asked and not wanted.keys:
+        log.info("warning: trust: lists what must be signed, but no keys, so nothing is verified (fix: trust: keys)")
+    return Verifier(trust=wanted, store=store, registry=registry)
+
+
+def _head(path: Path, limit_bytes: int) -> bytes:
+    with path.open("rb") as stream:
+        return stream.read(limit_bytes)
 
 
 def read(sources: Sources, components: Components, *, context: Context, stdin: BinaryIO | None = None) -> Config:

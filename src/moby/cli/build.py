@@ -51,6 +51,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--size", "-size", default="", metavar="N[M|G]", help="least size of disks (default: what they need)"
     )
+    parser.add_argument(
+        "--policy", choices=("require", "warn"), default="", help="what to do about images without a good signature"
+    )
+    parser.add_argument(
+        "--key", action="append", default=[], metavar="FILE", help="public key (cosign.pub) that images are signed with"
+    )
+    parser.add_argument("--sign-key", type=Path, metavar="PEM", help="sign EFI programs with this key")
+    parser.add_argument("--sign-cert", type=Path, metavar="PEM", help="the certificate of --sign-key")
     parser.add_argument("--decompress-kernel", action="store_true", help="write the kernel unpacked")
     add_sbom_options(parser)
     parser.add_argument(
@@ -126,8 +134,12 @@ def execute(arguments: argparse.Namespace, context: Context) -> int:
         pull=arguments.pull,
         decompress_kernel=arguments.decompress_kernel,
         size=arguments.size,
+        sign_key=arguments.sign_key,
+        sign_certificate=arguments.sign_cert,
         sbom=sbom_path(arguments),
         sbom_current_time=arguments.sbom_current_time,
+        keys=tuple(arguments.key),
+        policy=arguments.policy,
     )
     if arguments.dry_run:
         dry_run(arguments, formats, options, context)

@@ -33,6 +33,8 @@ COMMANDS: Mapping[str, str] = {
     "stop": "stop a machine",
     "logs": "print a machine's console",
     "completion": "print a shell completion script",
+    "keys": "make the keys of Secure Boot",
+    "measure": "print what a TPM will say of an image",
     "version": "print the version",
 }
 

@@ -67,6 +67,7 @@ def add_image_options(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(kind=BootKind.AUTO)
     parser.add_argument("--uefi", action="store_true", help="boot with UEFI firmware")
     parser.add_argument("--fw", type=Path, metavar="FILE", help="the UEFI firmware to use")
+    parser.add_argument("--secure-boot", type=Path, metavar="VARS", help="start from these UEFI variables (moby keys)")
     parser.add_argument("--arch", help="the guest's architecture (default: the image's)")
 
 
@@ -116,6 +117,7 @@ def options_from(arguments: argparse.Namespace) -> RunOptions:
         architecture=moby.architecture(arguments.arch) if arguments.arch else None,
         uefi=arguments.uefi,
         firmware=arguments.fw,
+        variables=arguments.secure_boot,
         accelerator=arguments.accel,
         gui=arguments.gui,
         usb=arguments.usb,

@@ -134,7 +134,8 @@ class RunOptions:
 
     ``memory_mib`` None: chosen from the image. ``data`` is handed to the guest as an ISO with one file, ``config``.
     ``state`` None: ``NAME-state`` beside the image. ``accelerator`` None: the host's when it works, else ``tcg``;
-    a name (``kvm``, ``hvf``, ``tcg``) is taken as given. ``firmware`` is an UEFI code file and implies ``uefi``.
+    a name (``kvm``, ``hvf``, ``tcg``) is taken as given. ``firmware`` is an UEFI code file,
+    ``variables`` a store of its variables to start from each time, as with Secure Boot's keys; both imply ``uefi``.
     ``devices`` go to QEMU as they are. ``stop_timeout_s`` is how long a guest may take to power off.
     """
 
@@ -151,6 +152,7 @@ class RunOptions:
     architecture: Architecture | None = None
     uefi: bool = False
     firmware: Path | None = None
+    variables: Path | None = None
     accelerator: str | None = None
     gui: bool = False
     usb: bool = False

@@ -233,13 +233,21 @@ def _facts(command: Command, pid: int, held: State) -> Facts:
 
 def _firmware(boot: Boot, options: RunOptions, toolset: Toolset, held: State) -> Firmware | None:
     """UEFI flash with the machine's own copy of the variables, which it keeps between runs."""
-    if not (options.uefi or options.firmware is not None or boot.firmware is FirmwareKind.EFI):
+    given = options.firmware is not None or options.variables is not None
+    if not (options.uefi or given or boot.firmware is FirmwareKind.EFI):
         return None
     if options.firmware is not None:
         if not options.firmware.is_file():
             raise ConfigError("no such file", where=str(options.firmware), fix="give --fw an UEFI firmware file")
         return Firmware(code=_own_copy(options.firmware, held.directory / "uefi-firmware.fd"))
     code, template = find_firmware(boot.architecture, toolset)
+    if options.variables is not None:
+        if not options.variables.is_file():
+            fix = "make them with: moby keys create --vars DIR"
+            raise ConfigError("no such file", where=str(options.variables), fix=fix)
+        fresh = held.directory / "uefi-vars-given.fd"
+        shutil.copyfile(options.variables, fresh)
+        return Firmware(code=code, variables=fresh)
     return Firmware(code=code, variables=_own_copy(template, held.directory / "uefi-vars.fd"))
 
 

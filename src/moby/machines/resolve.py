@@ -74,7 +74,9 @@ def boot_from(target: Artifact | Path | str, options: RunOptions) -> Boot:
         _check_kernel(boot.kernel)
     if options.architecture is not None:
         boot = replace(boot, architecture=options.architecture)
-    if (options.uefi or options.firmware is not None) and boot.firmware is Firmware.BIOS:
+    if (
+        options.uefi or options.firmware is not None or options.variables is not None
+    ) and boot.firmware is Firmware.BIOS:
         boot = replace(boot, firmware=Firmware.EFI)
     return boot
 

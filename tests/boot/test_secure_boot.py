@@ -1,0 +1,104 @@
+"""Secure Boot: firmware with our keys starts what they signed, and nothing else."""
+
+from __future__ import annotations
+
+import io
+import re
+import socket
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import moby
+from moby.cli import main as cli
+from moby.errors import IntegrityError, PlatformError
+from moby.formats import pe
+from moby.machines.options import RunOptions
+
+pytestmark = pytest.mark.boot
+
+YAML = """\
+kernel: {image: "@pkg:kernel", cmdline: console=ttyS0 quiet}
+init: ["@pkg:init", "@pkg:crun"]
+services:
+  - {name: dhcpcd, image: "@pkg:dhcpcd"}
+  - {name: nginx, image: "@pkg:nginx"}
+"""
+DENIED = "Access Denied"
+
+
+@pytest.fixture(scope="module")
+def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("keys")
+    for name in ("ours", "others"):
+        assert cli.main(["-q", "keys", "create", "--vars", "--arch", "amd64", str(directory / name)]) == 0
+    return directory
+
+
+def build(folder: Path, keys: Path | None) -> Path:
+    folder.mkdir()
+    (folder / "web.yml").write_text(YAML)
+    options = moby.BuildOptions(architecture="amd64")
+    if keys is not None:
+        options = replace(options, sign_key=keys / "db.key", sign_certificate=keys / "db.crt")
+    (made,) = moby.build(folder / "web.yml", formats=["raw-efi"], directory=folder, options=options)
+    return made.file("disk")
+
+
+def boots(disk: Path, variables: Path) -> bool:
+    """Whether the page comes; otherwise the firmware must say that it denies access."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = int(server.getsockname()[1])
+    options = RunOptions(accelerator="tcg", memory_mib=512, variables=variables)
+    with moby.run(disk, publish={port: 80}, options=options) as machine:
+        try:
+            machine.wait_console(DENIED, timeout_s=25)
+        except PlatformError:
+            machine.wait_http(port, timeout_s=60)
+            return True
+        finally:
+            machine.kill()
+    return False
+
+
+@pytest.mark.shows("Secure Boot starts an image signed with enrolled keys", by="boot")
+def test_a_signed_image_boots(tmp_path: Path, keys: Path) -> None:
+    assert boots(build(tmp_path / "signed", keys / "ours"), keys / "ours/vars-amd64.fd")
+
+
+@pytest.mark.shows("Secure Boot refuses an unsigned image", by="boot")
+def test_an_unsigned_image_is_refused(tmp_path: Path, keys: Path) -> None:
+    assert not boots(build(tmp_path / "plain", None), keys / "ours/vars-amd64.fd")
+
+
+@pytest.mark.long
+@pytest.mark.shows("Secure Boot refuses an image signed with another key", by="boot")
+def test_another_key_is_refused(tmp_path: Path, keys: Path) -> None:
+    assert not boots(build(tmp_path / "other", keys / "others"), keys / "ours/vars-amd64.fd")
+
+
+@pytest.mark.long
+@pytest.mark.shows("Secure Boot refuses one changed byte in kernel, initrd or command line", by="boot")
+@pytest.mark.parametrize("section", [".linux", ".initrd", ".cmdline"])
+def test_one_changed_byte_is_refused(section: str, tmp_path: Path, keys: Path) -> None:
+    disk = build(tmp_path / "changed", keys / "ours")
+    whole = bytearray(disk.read_bytes())
+    start, program = signed_program(bytes(whole))
+    found = program.section(section)
+    assert found is not None
+    whole[start + found.offset + found.virtual_size // 2] ^= 1
+    disk.write_bytes(whole)
+    assert not boots(disk, keys / "ours/vars-amd64.fd")
+
+
+def signed_program(disk: bytes) -> tuple[int, pe.Image]:
+    """Where the EFI program is on a disk; files are contiguous there."""
+    for found in re.finditer(b"MZ", disk):
+        try:
+            image = pe.read(io.BytesIO(disk[found.start() :]))
+        except IntegrityError:
+            continue
+        if image.section(".linux") is not None:
+            return found.start(), image
+    raise AssertionError("no program")
