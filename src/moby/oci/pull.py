@@ -7,7 +7,7 @@ an index leads to the wanted platform's manifest only, and the name is given las
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from moby import log
@@ -29,6 +29,8 @@ from moby.oci.remote import Document, Remote, checked
 from moby.oci.store import Store
 
 _MAX_DEPTH = 3
+# Looks at what the name means, and where it came from, before anything below it is pulled; raises to refuse it.
+Check = Callable[[Document, Remote], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,11 +41,14 @@ class Pull:
     reference: Reference
     platform: Platform
     store: Store
+    check: Check | None = None
     documents: list[Document] = field(default_factory=list)
 
     def run(self) -> Image:
         """Store the image and name it. Raises ``RegistryError``, ``IntegrityError`` or ``PlatformError``."""
         root, manifest = self._root()
+        if self.check is not None:
+            self.check(self.documents[0], self.remote)
         self._bound(manifest)
         self._fetch([manifest.config, *manifest.layers])
         self.store.read_config(manifest)

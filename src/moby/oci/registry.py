@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import httpx
 
     from moby.oci.auth import Keychain
+    from moby.oci.pull import Check
     from moby.oci.remote import Remote
     from moby.oci.session import Session
 
@@ -65,8 +66,8 @@ class Registry:
             keychain=Logins(context.environment),
         )
 
-    def pull(self, reference: Reference, platform: Platform, store: Store) -> Image:
-        """Put the image into ``store`` under its expanded name.
+    def pull(self, reference: Reference, platform: Platform, store: Store, *, check: Check | None = None) -> Image:
+        """Put the image into ``store`` under its expanded name. ``check`` may refuse it before its blobs are pulled.
 
         Raises ``RegistryError`` when nobody has it or answers, ``IntegrityError`` when what comes is not what was
         promised, ``PlatformError`` when it cannot be stored. In all these cases the name keeps its old meaning.
@@ -75,7 +76,10 @@ class Registry:
 
         with log.step(f"Pulling {reference}"):
             return self.first(
-                reference, lambda remote: Pull(remote=remote, reference=reference, platform=platform, store=store).run()
+                reference,
+                lambda remote: Pull(
+                    remote=remote, reference=reference, platform=platform, store=store, check=check
+                ).run(),
             )
 
     def first(self, reference: Reference, ask: Callable[[Remote], _Result]) -> _Result:

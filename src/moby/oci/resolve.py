@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import enum
+from functools import partial
+from typing import TYPE_CHECKING
 
 from moby import log
 from moby.errors import IntegrityError, RegistryError
@@ -11,6 +13,9 @@ from moby.oci.manifest import Platform
 from moby.oci.reference import Reference
 from moby.oci.registry import Registry
 from moby.oci.store import Store
+
+if TYPE_CHECKING:
+    from moby.oci.trust import Verifier
 
 LOCAL_PREFIX = "localhost/moby/"
 
@@ -24,12 +29,20 @@ class PullPolicy(enum.StrEnum):
 
 
 class ImageSource:
-    """Finds images. Implements the resolver that plans are made with."""
+    """Finds images. Implements the resolver that plans are made with. With a ``verifier`` some must be signed."""
 
-    def __init__(self, store: Store, registry: Registry | None, pull: PullPolicy = PullPolicy.MISSING) -> None:
+    def __init__(
+        self,
+        store: Store,
+        registry: Registry | None,
+        pull: PullPolicy = PullPolicy.MISSING,
+        *,
+        verifier: Verifier | None = None,
+    ) -> None:
         self._store = store
         self._registry = registry
         self._pull = pull
+        self._verifier = verifier
 
     def resolve(self, reference: Reference, platform: Platform) -> Image:
         """The image for ``platform``, pulled when it has to be.
@@ -37,6 +50,8 @@ class ImageSource:
         Raises ``RegistryError`` or ``IntegrityError`` that lists every place looked in, in order, and what each said.
         """
         image = self._stored(reference, platform) or self._pulled(reference, platform)
+        if self._verifier is not None and self._verifier.covers(reference):
+            self._verifier.after(image, platform)
         if image.platform.architecture and not platform.accepts(image.platform):
             log.info(f"{reference} is an image for {image.platform}, used for {platform}: it offers nothing else")
         return image
@@ -54,7 +69,9 @@ class ImageSource:
         if self._registry is None or self._pull is PullPolicy.NEVER:
             raise self._missing(reference, platform, "not asked, as pulling is turned off", "allow pulling")
         try:
-            return self._registry.pull(reference, platform, self._store)
+            verifier = self._verifier if self._verifier is not None and self._verifier.covers(reference) else None
+            check = partial(verifier.before, reference) if verifier is not None else None
+            return self._registry.pull(reference, platform, self._store, check=check)
         except IntegrityError:
             raise
         except RegistryError as error:
