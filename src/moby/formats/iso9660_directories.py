@@ -50,22 +50,24 @@ class Hierarchy:
         self._rows = {id(root): self.rows[0]}
         for number, row in enumerate(self.rows):  # which grows meanwhile
             names = self._names(row.directory)
-            for identifier, below in sorted((names[name], child) for name, child in row.directory.directories()):
-                self.rows.append(Row(below, identifier, number))
-                self._rows[id(below)] = self.rows[-1]
+            below = ((names[name], child) for name, child in row.directory.directories())
+            for identifier, child in sorted(below, key=lambda item: item[0]):
+                self.rows.append(Row(child, identifier, number))
+                self._rows[id(child)] = self.rows[-1]
+            records, continued = self._directory(row, names)
+            row.size, row.continued = len(records), len(continued)
 
     def place(self, sector: int) -> int:
         """Give every directory its place, the first at ``sector``; the first sector after them."""
         for row in self.rows:
-            records, continued = self._directory(row)
-            row.sector, row.size, row.continued = sector, len(records), len(continued)
+            row.sector = sector
             sector += sectors(row.size) + sectors(row.continued)
         return sector
 
     def extents(self) -> Iterator[bytes]:
         """What ``place`` found room for, whole sectors."""
         for row in self.rows:
-            records, continued = self._directory(row)
+            records, continued = self._directory(row, self._names(row.directory))
             yield records + continued
 
     def path_rows(self) -> Iterator[tuple[bytes, int, int]]:
@@ -76,14 +78,13 @@ class Hierarchy:
         named = ((name, isinstance(child, Directory)) for name, child in directory.children.items())
         return assign(named, self._shape)
 
-    def _directory(self, row: Row) -> tuple[bytes, bytes]:
+    def _directory(self, row: Row, names: dict[str, bytes]) -> tuple[bytes, bytes]:
         """Records and continuation areas of one directory. Their sizes do not depend on places."""
         areas = _Areas(row.sector + sectors(row.size))
         made = [
             self._record(SELF, row.directory, row, areas, first=row.identifier == SELF),
             self._record(PARENT, self.rows[row.parent].directory, self.rows[row.parent], areas),
         ]
-        names = self._names(row.directory)
         for name, node in sorted(row.directory.children.items(), key=lambda item: names[item[0]]):
             made += self._file(names[name], name, node, areas)
         return padded(pack(made)), padded(areas.data)

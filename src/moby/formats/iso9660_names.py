@@ -50,10 +50,11 @@ def assign(names: Iterable[tuple[str, bool]], shape: Shape) -> dict[str, bytes]:
     late = []
     for name, directory in sorted(names):
         identifier = shape(name, directory, "")
-        if _bare(identifier) in taken:
+        bare = _bare(identifier)
+        if bare in taken:
             late.append((name, directory))
         else:
-            taken.add(_bare(identifier))
+            taken.add(bare)
             found[name] = identifier
     numbers: dict[bytes, int] = {}
     for name, directory in late:

@@ -7,6 +7,7 @@ again with other names: UCS-2, big end first (Joliet Specification, "SVD").
 from __future__ import annotations
 
 import datetime
+import functools
 import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -33,7 +34,10 @@ def both16(value: int) -> bytes:
 
 def both32(value: int) -> bytes:
     """A 32-bit number in both byte orders (ECMA-119 7.3.3)."""
-    return struct.pack("<I", value) + struct.pack(">I", value)
+    return value.to_bytes(4, "little") + value.to_bytes(4, "big")
+
+
+_FIRST_VOLUME = both16(1)
 
 
 def unboth32(data: bytes, at: int) -> int:
@@ -60,8 +64,9 @@ def moment(time_s: int) -> datetime.datetime:
     return _FIRST + datetime.timedelta(seconds=max(low, min(time_s, high)) - low)
 
 
+@functools.lru_cache(maxsize=1024)
 def short_time(time_s: int) -> bytes:
-    """The 7-byte time of directory records (ECMA-119 9.1.5)."""
+    """The 7-byte time of directory records (ECMA-119 9.1.5); most files of a tree have one of few."""
     when = moment(time_s)
     return bytes((when.year - 1900, when.month, when.day, when.hour, when.minute, when.second, 0))
 
@@ -98,13 +103,25 @@ def directory_record(
     identifier: bytes, sector: int, size: int, *, flags: int, time_s: int, system_use: bytes = b""
 ) -> bytes:
     """A directory record (ECMA-119 9.1), of even length; all must fit 255 bytes."""
-    head = RECORD_BYTES + len(identifier)
-    head += head % 2
-    length = head + len(system_use)
-    length += length % 2
-    fixed = struct.pack("BB", length, 0) + both32(sector) + both32(size) + short_time(time_s)
-    rest = struct.pack("BBB", flags, 0, 0) + both16(1) + struct.pack("B", len(identifier)) + identifier
-    return ((fixed + rest).ljust(head, b"\0") + system_use).ljust(length, b"\0")
+    size_of_identifier = len(identifier)
+    gap = (size_of_identifier + 1) % 2
+    length = RECORD_BYTES + size_of_identifier + gap + len(system_use)
+    end = length % 2
+    return b"".join(
+        (
+            bytes((length + end, 0)),
+            both32(sector),
+            both32(size),
+            short_time(time_s),
+            bytes((flags, 0, 0)),
+            _FIRST_VOLUME,
+            bytes((size_of_identifier,)),
+            identifier,
+            bytes(gap),
+            system_use,
+            bytes(end),
+        )
+    )
 
 
 def pack(records: Iterable[bytes]) -> bytes:
