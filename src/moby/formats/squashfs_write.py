@@ -63,8 +63,7 @@ def write(
     base = out.tell()
     out.write(bytes(SUPERBLOCK_BYTES) + options)
     position = SUPERBLOCK_BYTES + len(options)
-    threads = threads or len(os.sched_getaffinity(0))
-    with Blocks(out, position, codec=codec, level=chosen, threads=threads) as blocks:
+    with Blocks(out, position, codec=codec, level=chosen, threads=threads or os.cpu_count() or 1) as blocks:
         image = _Image(Files(blocks, block_bytes), codec, chosen, time_s)
         image.take(entries)
     superblock = image.write(out, export=export)

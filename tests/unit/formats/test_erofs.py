@@ -39,13 +39,13 @@ def read(data: bytes) -> Iterator[Entry]:
     return erofs.read(io.BytesIO(data))
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=60)
 @given(streams())
 def test_what_is_written_is_read_back(entries: list[Entry]) -> None:
     assert tree(read(made(entries))) == tree(entries, time_s=TIME_S)
 
 
-@settings(deadline=None, max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(streams())
 @example([])
 def test_fsck_finds_no_fault(tmp_path: Path, entries: list[Entry]) -> None:
@@ -167,7 +167,7 @@ def test_access_control_lists_are_kept() -> None:
 
 
 def test_memory_is_bounded_by_names_not_by_bytes() -> None:
-    count = 20_000
+    count = 10_000
 
     def entries() -> Iterator[Entry]:
         for number in range(count):
@@ -215,7 +215,7 @@ def _small() -> bytes:
     return made(entries)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=60)
 @given(at=st.integers(1024, 40_000), change=st.binary(min_size=1, max_size=8))
 def test_damage_gives_entries_or_an_integrity_error(at: int, change: bytes) -> None:
     data = bytearray(_small())

@@ -41,14 +41,14 @@ def read(data: bytes) -> Iterator[Entry]:
     return squashfs.read(io.BytesIO(data))
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=60)
 @given(streams(), st.sampled_from(Codec), st.sampled_from((4096, 32768)))
 def test_what_is_written_is_read_back(entries: list[Entry], codec: Codec, block_bytes: int) -> None:
     data = made(entries, codec=codec, block_bytes=block_bytes, threads=1)
     assert tree(read(data)) == tree(entries, time_s=TIME_S)
 
 
-@settings(deadline=None, max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(streams(), st.sampled_from(Codec))
 def test_unsquashfs_finds_what_was_written(tmp_path: Path, entries: list[Entry], codec: Codec) -> None:
     (tmp_path / "image").write_bytes(made(entries, codec=codec, block_bytes=BLOCK_BYTES, threads=1))
@@ -258,7 +258,7 @@ def test_a_hard_link_is_to_what_stood_there_when_it_came() -> None:
 
 
 def test_memory_is_bounded_by_names_not_by_bytes() -> None:
-    count = 20_000
+    count = 10_000
 
     def entries() -> Iterator[Entry]:
         for number in range(count):
@@ -331,7 +331,7 @@ def test_a_failing_codec_or_source_leaves_no_thread() -> None:
 
 
 @pytest.mark.parametrize("codec", Codec)
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=60)
 @given(at=st.integers(0, 3000), change=st.binary(min_size=1, max_size=8))
 def test_damage_gives_entries_or_an_integrity_error(codec: Codec, at: int, change: bytes) -> None:
     data = _small(codec)
