@@ -59,7 +59,8 @@ def files(
                 target=file.symlink if kind is Kind.SYMLINK else "",
             )
         except ConfigError as error:
-            faults.append(config.places.placed(error, ("files", index)))
+            place = ("files", index, "source") if file.source else ("files", index)
+            faults.append(config.places.placed(error, place))
 
 
 def _data(file: FileSpec, config: Config, home: Path, look: Look) -> bytes | Path | None:
@@ -77,7 +78,8 @@ def _data(file: FileSpec, config: Config, home: Path, look: Look) -> bytes | Pat
         fix = "paths start from the current directory; optional: true leaves a missing file out"
         raise ConfigError(f"cannot read source {str(path)!r}: {error.strerror}", fix=fix) from error
     if not stat.S_ISREG(status.st_mode):
-        raise ConfigError(f"source {str(path)!r} is not a regular file")
+        fix = "name a file; whole directories come from an image"
+        raise ConfigError(f"source {str(path)!r} is not a regular file", fix=fix)
     return path
 
 

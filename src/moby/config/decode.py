@@ -32,6 +32,17 @@ _EXPECTED = {
     "model_type": "a mapping",
     "model_attributes_type": "a mapping",
 }
+# How each kind is written, where no better guess can be made.
+_SHAPES = {
+    "string_type": "write one text",
+    "int_type": "write a whole number such as 10",
+    "bool_type": "write true or false",
+    "tuple_type": "begin each item with '- '",
+    "dict_type": "write KEY: VALUE",
+    "model_type": "write KEY: VALUE",
+    "model_attributes_type": "write KEY: VALUE",
+    "expected": "write one of the two",
+}
 _BOUNDS = ("greater_than_equal", "greater_than", "less_than", "less_than_equal")
 # Keys of March 2017, when they are found in a file of today.
 FORMER_KEYS = {"read_only": "readonly", "network_mode": "net", "oom_score_adj": "oomScoreAdj"}
@@ -108,7 +119,7 @@ def _fix(kind: str, value: object, written: str | None) -> str:
         return f"write {guess}" if guess else ""
     if kind == "tuple_type" and written is not None:
         return f"write it as a list: [{written[:60]}]"
-    return ""
+    return _SHAPES.get(kind, "")
 
 
 def _closed_set(path: Path, value: object, expected: str) -> Fault:

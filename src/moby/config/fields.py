@@ -59,7 +59,8 @@ class Bind:
                 f"bind {text!r} has too many ':'", fix="write SOURCE:DESTINATION or SOURCE:DESTINATION:OPTIONS"
             )
         if not parts[0] or not parts[1]:
-            raise ConfigError(f"bind {text!r} lacks its {'destination' if parts[0] else 'source'}")
+            lacking = "destination" if parts[0] else "source"
+            raise ConfigError(f"bind {text!r} lacks its {lacking}", fix="write SOURCE:DESTINATION")
         return cls(parts[0], parts[1], tuple(parts[2].split(",")) if len(parts) == 3 else None)
 
     @property
@@ -86,7 +87,7 @@ class Tmpfs:
         if len(parts) > 2:
             raise ConfigError(f"tmpfs {text!r} has too many ':'", fix="write DESTINATION or DESTINATION:OPTIONS")
         if not parts[0]:
-            raise ConfigError(f"tmpfs {text!r} lacks its destination")
+            raise ConfigError(f"tmpfs {text!r} lacks its destination", fix="write where it goes, such as /tmp")
         return cls(parts[0], tuple(parts[1].split(",")) if len(parts) == 2 else None)
 
 
@@ -162,7 +163,8 @@ def container_name(text: str) -> None:
     if text in ("", ".", ".."):
         raise ConfigError(f"name {text!r} is not a name", fix="give the container a name such as web")
     if "/" in text or any(ord(letter) < 0x20 for letter in text):
-        raise ConfigError(f"name {text!r} has a character that a directory name cannot have")
+        fix = "use letters, digits, - and _"
+        raise ConfigError(f"name {text!r} has a character that a directory name cannot have", fix=fix)
 
 
 def namespace(kind: str, text: str) -> None:
@@ -184,7 +186,7 @@ def file_path(text: str) -> str:
         elif part not in ("", "."):
             parts.append(part)
     if "\0" in text:
-        raise ConfigError(f"path {text!r} has a NUL character")
+        raise ConfigError(f"path {text!r} has a NUL character", fix="remove it")
     if not parts:
         fix = "write where the file goes, such as path: etc/motd"
         raise ConfigError("the file has no path" if not text else f"path {text!r} names no file", fix=fix)
@@ -199,7 +201,7 @@ def complete_mount(type: str, source: str, destination: str) -> tuple[str, str, 
         raise ConfigError(f"mount for destination {destination!r} is missing its type", fix=fix)
     destination = destination or HOMES.get(type, "")
     if not destination:
-        raise ConfigError(f"mount of type {type!r} is missing its destination")
+        raise ConfigError(f"mount of type {type!r} is missing its destination", fix="write destination: /PATH")
     return type, source or type, destination
 
 

@@ -48,14 +48,14 @@ def load(sources: Sequence[str], *, context: Context, templates: Templates, stdi
         except ConfigError as error:
             failures.append(error)
         else:
-            documents.append(_expand(document, templates, _directory(source)))
+            documents.append(expand(document, templates, _directory(source)))
     return assemble(documents, failures)
 
 
 def parse(text: str | bytes, *, file: str = "config.yml", templates: Templates | None = None) -> Config:
     """The configuration in ``text``; ``file`` names it in messages. Raises ``ConfigError`` like ``load``."""
     document = translate(read(text, file=file))
-    return assemble([_expand(document, templates, Path()) if templates else document], [])
+    return assemble([expand(document, templates, Path()) if templates else document], [])
 
 
 def assemble(translations: Sequence[Translation], failures: Sequence[ConfigError]) -> Config:
@@ -140,7 +140,7 @@ def _directory(source: str) -> Path | None:
     return Path() if source == _STDIN else Path(source).parent
 
 
-def _expand(translation: Translation, templates: Templates, directory: Path | None) -> Translation:
+def expand(translation: Translation, templates: Templates, directory: Path | None) -> Translation:
     """The document with the templates in its image positions replaced."""
     document = translation.document
     if not isinstance(document.data, dict):

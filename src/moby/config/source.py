@@ -176,7 +176,10 @@ class _Reader:
         for key, value in node.value:
             if not isinstance(key, yaml.ScalarNode):
                 if own:
-                    self.faults.append(Fault(path=path, what="a key must be plain text, not a list or mapping"))
+                    place = (*path, f"\0{key.start_mark.line}")
+                    self.keys[place] = self.mark(key)
+                    what = "a key must be plain text, not a list or mapping"
+                    self.faults.append(Fault(path=place, what=what, fix="write KEY: VALUE", at_key=True))
             elif key.tag == f"{_TAG}merge" or (key.tag == _PLAIN and key.value == "<<"):
                 merged.append(value)
             else:
@@ -199,7 +202,8 @@ class _Reader:
             return node.value
         *types, expected = _TYPED_TAGS[node.tag]
         if type(value) not in types:
-            self.faults.append(Fault(path=path, what=f"{node.value[:60]!r} is not {expected}, as its tag says"))
+            what = f"{node.value[:60]!r} is not {expected}, as its tag says"
+            self.faults.append(Fault(path=path, what=what, fix="remove the tag or mend the value"))
         return value
 
     def count(self, node: yaml.Node, depth: int) -> None:

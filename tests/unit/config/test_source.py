@@ -85,11 +85,11 @@ def test_only_the_first_document_counts_and_that_is_said() -> None:
 
 def test_faults_of_the_text_are_collected() -> None:
     assert faults("a: 1\na: 2\nb: !!int x\nc: !foo y\nd: {<<: 1}\n? [e]\n: f\n") == [
-        "f.yml:1:1: a key must be plain text, not a list or mapping",
         "f.yml:2:1: key 'a' is given twice, first in line 1 (remove one of them)",
-        "f.yml:3:4 (b): 'x' is not an integer, as its tag says",
+        "f.yml:3:4 (b): 'x' is not an integer, as its tag says (remove the tag or mend the value)",
         "f.yml:4:4 (c): unknown tag !foo (remove the tag)",
         "f.yml:5:4 (d): << needs a mapping or a list of mappings (write <<: *NAME, where &NAME marks a mapping)",
+        "f.yml:6:3: a key must be plain text, not a list or mapping (write KEY: VALUE)",
     ]
 
 

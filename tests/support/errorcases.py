@@ -1,0 +1,97 @@
+"""The catalogue of wrong configurations, ``tests/golden/errors/NAME.txt``: what is wrong, what is said, what is right.
+
+=== wrong            the YAML file f.yml (with a name, another file: === wrong b.yml)
+=== wrong label      the label of image x
+=== message          all that is said, one fault a line
+=== right            the same, mended
+=== right label
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from moby.components import catalog
+from moby.config import load
+from moby.config.decode import LABEL
+from moby.config.legacy import translate
+from moby.config.model import Config
+from moby.config.source import read
+from moby.errors import ConfigError
+from moby.oci.manifest import ImageConfig
+from moby.plan import Plan, plan
+from tests.support.plans import Shelf
+
+FOLDER = Path(__file__).parents[1] / "golden" / "errors"
+_SECTION = re.compile(r"^=== (wrong|message|right) ?(.*)\n", re.MULTILINE)
+_LABEL = "label"
+_FILE = "f.yml"
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One wrong configuration and its mended twin: YAML texts by file name, the label under ``label``."""
+
+    name: str
+    wrong: Mapping[str, str]
+    right: Mapping[str, str]
+    message: str
+
+    def message_now(self) -> str:
+        """What is said now; empty when nothing is wrong."""
+        try:
+            planned(self.wrong)
+        except ConfigError as error:
+            return "".join(f"{each}\n" for each in (error, *error.others))
+        return ""
+
+    def write(self, message: str) -> None:
+        """Write the case with another message."""
+        parts = [*_shown("wrong", self.wrong), f"=== message\n{message}", *_shown("right", self.right)]
+        (FOLDER / f"{self.name}.txt").write_text("".join(parts))
+
+
+def cases() -> list[Case]:
+    """All of them, by name."""
+    return [_case(path) for path in sorted(FOLDER.glob("*.txt"))]
+
+
+def config(texts: Mapping[str, str]) -> Config:
+    """The configuration of all files. Raises ``ConfigError``."""
+    translations, failures = [], []
+    for name, text in texts.items():
+        if name == _LABEL:
+            continue
+        try:
+            document = translate(read(text, file=name))
+        except ConfigError as error:
+            failures.append(error)
+        else:
+            translations.append(load.expand(document, _component, Path()))
+    return load.assemble(translations, failures)
+
+
+def planned(texts: Mapping[str, str]) -> Plan:
+    """The plan of all files, with images that are nothing but their configuration. Raises ``ConfigError``."""
+    labels = {LABEL: texts[_LABEL]} if _LABEL in texts else {}
+    return plan(config(texts), Shelf({"x": ImageConfig(labels=labels)}), architecture="amd64")
+
+
+def _component(kind: str, argument: str, directory: Path | None) -> str:
+    catalog.directory(argument, directory)
+    return "localhost/moby/component"
+
+
+def _case(path: Path) -> Case:
+    found: dict[str, dict[str, str]] = {"wrong": {}, "message": {}, "right": {}}
+    _, *parts = _SECTION.split(path.read_text())
+    for section, name, text in zip(parts[::3], parts[1::3], parts[2::3], strict=True):
+        found[section][name or _FILE] = text
+    return Case(name=path.stem, wrong=found["wrong"], right=found["right"], message=found["message"][_FILE])
+
+
+def _shown(section: str, texts: Mapping[str, str]) -> list[str]:
+    return [f"=== {section}{'' if name == _FILE else f' {name}'}\n{text}" for name, text in texts.items()]
