@@ -56,10 +56,28 @@ def make_certificate(directory: Path) -> Certificate:
     return made
 
 
+# What htpasswd -B makes of the name alice and the password secret.
+HTPASSWD = "alice:$2b$04$UpPMogxnYpMigps76lT7ded77Mu5utuNjJlL.zrJ81DHqynsVymFS\n"
+
+
+def htpasswd(directory: Path) -> dict[str, object]:
+    """The server's setting that lets in alice with the password secret only."""
+    path = directory / "htpasswd"
+    path.write_text(HTPASSWD)
+    return {"htpasswd": {"realm": "basic-realm", "path": str(path)}}
+
+
 @contextlib.contextmanager
-def docker_registry(directory: Path, *, tls: Certificate | None = None) -> Iterator[str]:
+def docker_registry(
+    directory: Path,
+    *,
+    tls: Certificate | None = None,
+    auth: dict[str, object] | None = None,
+    clients: Path | None = None,
+) -> Iterator[str]:
     """Run the server with its data in ``directory``; gives ``127.0.0.1:PORT``.
 
+    ``auth`` is the server's setting of that name; ``clients`` the authority that clients must show a certificate of.
     Fails with the package's name when the server is not installed.
     """
     program = proc.find("docker-registry", fix="scripts/test installs the Debian package docker-registry")
@@ -67,11 +85,14 @@ def docker_registry(directory: Path, *, tls: Certificate | None = None) -> Itera
     http: dict[str, object] = {"addr": host}
     if tls is not None:
         http["tls"] = {"certificate": str(tls.certificate), "key": str(tls.key)}
+        if clients is not None:
+            http["tls"] = {"certificate": str(tls.certificate), "key": str(tls.key), "clientcas": [str(clients)]}
     config = {
         "version": 0.1,
         "log": {"level": "error", "accesslog": {"disabled": True}},
         "storage": {"filesystem": {"rootdirectory": str(directory / "data")}, "delete": {"enabled": True}},
         "http": http,
+        **({"auth": auth} if auth else {}),
     }
     file, output = directory / "config.yml", directory / "log"
     file.write_text(json.dumps(config))

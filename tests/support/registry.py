@@ -1,4 +1,5 @@
-"""A registry in this process, for what Debian's cannot be made to do: cut, lie, stall, redirect, refuse, ask to wait.
+"""A registry in this process, for what Debian's cannot be made to do: cut, lie, stall, redirect, refuse, ask to wait,
+resume an upload, tell of referrers.
 
 with FakeRegistry() as registry:
     registry.put("x", "1", image([{"a": "b"}]))
@@ -7,6 +8,7 @@ with FakeRegistry() as registry:
 
 from __future__ import annotations
 
+import json
 import ssl
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -17,8 +19,9 @@ from typing import Self
 from urllib.parse import parse_qs, urlsplit
 
 from moby.oci.digest import Digest
-from moby.oci.manifest import OCI_INDEX, OCI_MANIFEST
+from moby.oci.manifest import OCI_INDEX, OCI_MANIFEST, Descriptor, Index
 from tests.support.images import MadeImage, index
+from tests.support.uploads import Uploads
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +32,7 @@ class Request:
     path: str
     query: Mapping[str, str]
     headers: Message
+    body: bytes = b""
 
     @property
     def authorization(self) -> str:
@@ -92,16 +96,27 @@ class FakeRegistry:
     """Serves ``blobs`` and ``manifests`` (by repository and by tag or digest) until the block ends.
 
     ``rules`` are asked first, in order. With a ``token`` every request needs it, and anybody gets it from ``/token``;
-    changing it makes the old one invalid. ``requests`` is what was asked so far.
+    changing it makes the old one invalid. ``requests`` is what was asked so far. ``cuts`` are numbers of bytes: a large
+    body is read so far only, kept, and the connection ends.
     """
 
-    def __init__(self, *, token: bool = False, ranges: bool = True, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        token: bool = False,
+        ranges: bool = True,
+        referrers: bool = False,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self.blobs: dict[str, bytes] = {}
         self.manifests: dict[tuple[str, str], tuple[str, bytes]] = {}
         self.rules: list[Rule] = []
         self.requests: list[Request] = []
         self.token = "first-token" if token else ""
+        self.uploads = Uploads(blobs=self.blobs)
+        self.cuts: list[int] = []
         self._ranges = ranges
+        self._referrers = referrers
         self._server = _Server(("127.0.0.1", 0), self._handler())
         if tls is not None:
             self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
@@ -121,7 +136,8 @@ class FakeRegistry:
         """Publish an image, or an index of several; gives the digest that the tag means."""
         images = (made,) if isinstance(made, MadeImage) else tuple(made)
         for each in images:
-            self.blobs |= {str(digest): data for digest, data in each.blobs.items()}
+            self.blobs.update({str(digest): data for digest, data in each.blobs.items()})
+            self.uploads.repositories |= {(repository, str(digest)) for digest in each.blobs}
             self.put_manifest(repository, tag, OCI_MANIFEST, each.manifest)
         if isinstance(made, MadeImage):
             return made.descriptor.digest
@@ -145,16 +161,58 @@ class FakeRegistry:
         if self.token and request.authorization != f"Bearer {self.token}":
             offer = f'Bearer realm="{self.url}/token",service="fake",scope="repository:x:pull"'
             return Answer(status=401, headers={"WWW-Authenticate": offer})
+        if "/blobs/uploads/" in request.path:
+            return self._upload(request)
+        if "/referrers/" in request.path:
+            return self._refer(request.path)
         repository, _, rest = request.path.removeprefix("/v2/").rpartition("/manifests/")
+        if request.method == "PUT":
+            stored = self.put_manifest(repository, rest, request.headers["Content-Type"], request.body)
+            return Answer(status=201, headers={"Docker-Content-Digest": str(stored)})
         if (repository, rest) in self.manifests:
             media_type, data = self.manifests[repository, rest]
             return Answer(
                 headers={"Content-Type": media_type, "Docker-Content-Digest": str(Digest.of(data))}, body=data
             )
-        data = self.blobs.get(request.path.rpartition("/blobs/")[2], b"")
-        if not data:
+        repository, _, digest = request.path.removeprefix("/v2/").rpartition("/blobs/")
+        data = self.blobs.get(digest, b"")
+        # Whoever pushes asks for one repository; that blobs may be read from all keeps the tests of pulls short.
+        if not data or (request.method == "HEAD" and (repository, digest) not in self.uploads.repositories):
             return Answer(status=404, body=b'{"errors": [{"code": "NAME_UNKNOWN", "message": "no such thing"}]}')
         return self._part(data, request.headers.get("Range", ""))
+
+    def _upload(self, request: Request) -> Answer:
+        repository, _, name = request.path.removeprefix("/v2/").rpartition("/blobs/uploads/")
+        uploads, query = self.uploads, request.query
+        if request.method == "POST":
+            status, headers = uploads.begin(repository, query)
+        elif request.method == "PATCH":
+            status, headers = uploads.append(repository, name, request.body, request.headers.get("Content-Range", ""))
+        elif request.method == "PUT":
+            status, headers = uploads.finish(repository, name, request.body, query["digest"])
+        else:
+            status, headers = uploads.status(repository, name)
+        return Answer(status=status, headers=headers)
+
+    def _refer(self, path: str) -> Answer:
+        if not self._referrers:
+            return Answer(status=404, body=b"404 page not found")
+        repository, _, digest = path.removeprefix("/v2/").rpartition("/referrers/")
+        documents = {
+            data: kind
+            for (name, _), (kind, data) in self.manifests.items()
+            if name == repository and json.loads(data).get("subject", {}).get("digest") == digest
+        }
+        entries = [
+            Descriptor(
+                media_type=kind,
+                digest=Digest.of(data),
+                size=len(data),
+                artifact_type=json.loads(data).get("artifactType"),
+            )
+            for data, kind in documents.items()
+        ]
+        return Answer(headers={"Content-Type": OCI_INDEX}, body=Index(manifests=tuple(entries)).encode())
 
     def _part(self, data: bytes, wanted: str) -> Answer:
         if not wanted or not self._ranges:
@@ -173,10 +231,29 @@ class FakeRegistry:
             def do_GET(self) -> None:
                 parts = urlsplit(self.path)
                 query = {key: values[-1] for key, values in parse_qs(parts.query).items()}
-                request = Request(method="GET", path=parts.path, query=query, headers=self.headers)
+                body = self._body(parts.path)
+                request = Request(
+                    method=self.command, path=parts.path, query=query, headers=self.headers, body=body or b""
+                )
                 registry.requests.append(request)
+                if body is None:
+                    self.close_connection = True
+                    return
                 answers = (rule(request) for rule in registry.rules)
                 self._send(next((each for each in answers if each is not None), None) or registry.answer(request))
+
+            do_HEAD = do_POST = do_PATCH = do_PUT = do_GET
+
+            def _body(self, path: str) -> bytes | None:
+                """What was sent; None when it was cut, as the test wants it."""
+                length = int(self.headers.get("Content-Length", 0))
+                if not registry.cuts or length <= registry.cuts[0]:
+                    return self.rfile.read(length)
+                session = registry.uploads.sessions.get(path.rpartition("/")[2])
+                part = self.rfile.read(registry.cuts.pop(0))
+                if session is not None:
+                    session += part
+                return None
 
             def _send(self, answer: Answer) -> None:
                 self.send_response(answer.status)
@@ -184,7 +261,8 @@ class FakeRegistry:
                     self.send_header(name, value)
                 self.send_header("Content-Length", str(len(answer.body) if answer.length is None else answer.length))
                 self.end_headers()
-                self.wfile.write(answer.body[: answer.cut])
+                if self.command != "HEAD":
+                    self.wfile.write(answer.body[: answer.cut])
                 self.close_connection = answer.cut is not None or answer.length is not None
 
             def log_message(self, format: str, *args: object) -> None:

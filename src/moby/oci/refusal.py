@@ -20,7 +20,7 @@ def unreachable(url: str, error: httpx.TransportError | httpx.InvalidURL) -> Reg
         fix = "is the registry running?"
     elif "WRONG_VERSION_NUMBER" in why.upper():
         fix = "if it speaks plain http, say so with --plain-http HOST"
-    elif "CERTIFICATE_REQUIRED" in why.upper():
+    elif "ALERT" in why.upper() and "CERTIFICATE" in why.upper():
         fix = "it wants a client certificate: --client-cert HOST=CERT.pem,KEY.pem"
     elif "CERTIFICATE" in why.upper():
         fix = "give its certificate authority with --cert-file PEM"

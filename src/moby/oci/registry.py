@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
 from functools import cached_property
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar
 
 from moby import log
 from moby.context import Context
-from moby.errors import IntegrityError, RegistryError
+from moby.errors import ConfigError, IntegrityError, RegistryError
 from moby.oci.credentials import Logins
 from moby.oci.endpoint import is_loopback, mirror, origin, parse_mirrors
 from moby.oci.image import Image
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from moby.oci.auth import Keychain
     from moby.oci.pull import Check
+    from moby.oci.push import Pushed
     from moby.oci.remote import Remote
     from moby.oci.session import Session
 
@@ -36,6 +38,7 @@ class Registry:
 
     ``mirrors`` are ``[REGISTRY=]URL`` texts, tried before the registry itself for everything that is read.
     ``plain_http`` are registries without TLS; those of this machine are asked. ``sleep`` waits between attempts.
+    As a context manager it closes a client that it made itself.
     """
 
     def __init__(
@@ -52,6 +55,13 @@ class Registry:
         self._plain = frozenset(plain_http)
         self._keychain = keychain
         self._sleep = sleep
+        self._own = ExitStack()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        self._own.close()
 
     @classmethod
     def connect(cls, context: Context) -> Registry:
@@ -59,12 +69,13 @@ class Registry:
 
         Files of logins and certificates are read when the network is first used.
         """
-        return cls(
-            lambda: _client(context),
+        made = cls(
+            lambda: made._made(context),
             mirrors=context.mirrors,
             plain_http=context.plain_http,
             keychain=Logins(context.environment),
         )
+        return made
 
     def pull(self, reference: Reference, platform: Platform, store: Store, *, check: Check | None = None) -> Image:
         """Put the image into ``store`` under its expanded name. ``check`` may refuse it before its blobs are pulled.
@@ -81,6 +92,32 @@ class Registry:
                     remote=remote, reference=reference, platform=platform, store=store, check=check
                 ).run(),
             )
+
+    def push(
+        self, name: str, reference: Reference, store: Store, *, override: bool = False, arch_tags: bool = False
+    ) -> Pushed:
+        """Push what ``store`` has under ``name`` to the registry, repository and tag of ``reference``.
+
+        See ``push.Push`` for the rest. Raises ``ConfigError`` for a reference that names a digest, ``RegistryError``,
+        or ``IntegrityError`` when the store has no such image or not all of it.
+        """
+        from moby.oci.push import Push, known_sources
+
+        if reference.digest is not None:
+            raise ConfigError("a digest is no name to push to", where=str(reference), fix="give a tag")
+        roots = store.descriptors(name)
+        if not roots:
+            raise IntegrityError("the store has no image of this name", where=name, fix="moby cache ls lists them")
+        remote = self.origin(reference).to_write()
+        push = Push(
+            remote=remote,
+            store=store,
+            override=override,
+            arch_tags=arch_tags,
+            sources=known_sources(store, reference.registry, reference.repository),
+        )
+        with log.step(f"Pushing {reference}"):
+            return push.run(roots[0], reference.locator)
 
     def first(self, reference: Reference, ask: Callable[[Remote], _Result]) -> _Result:
         """What ``ask`` gets from the first place that answers: the mirror, then the registry itself.
@@ -111,6 +148,18 @@ class Registry:
 
         return Session(self._client(), keychain=self._keychain, sleep=self._sleep)
 
+    def _made(self, context: Context) -> httpx.Client:
+        """The process's client, or one of its own where single registries have certificates."""
+        from moby import http
+        from moby.oci import certificates
+
+        servers = certificates.found(certificates.directories(context.environment))
+        servers |= dict(map(certificates.parse, context.client_certificates))
+        if not servers:
+            return context.client()
+        contexts = certificates.contexts(servers, context.certificates)
+        return self._own.enter_context(http.client(certificates=context.certificates, servers=contexts))
+
     def _remotes(self, reference: Reference) -> Iterator[Remote]:
         """Whom to ask, in order."""
         from moby.oci.remote import Remote
@@ -119,18 +168,6 @@ class Registry:
         if before is not None:
             yield Remote(session=self._session, endpoint=before)
         yield self.origin(reference)
-
-
-def _client(context: Context) -> httpx.Client:
-    """The process's client, or one of its own where single registries have certificates."""
-    from moby import http
-    from moby.oci import certificates
-
-    servers = certificates.found(certificates.directories(context.environment))
-    servers |= dict(map(certificates.parse, context.client_certificates))
-    if not servers:
-        return context.client()
-    return http.client(certificates=context.certificates, servers=certificates.contexts(servers, context.certificates))
 
 
 def _joined(reference: Reference, failures: list[RegistryError | IntegrityError]) -> RegistryError | IntegrityError:

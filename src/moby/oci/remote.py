@@ -6,7 +6,7 @@ checked against its digest before it is believed, and every size is bounded.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import httpx
 
@@ -52,6 +52,10 @@ class Remote:
     def url(self, kind: str, name: str) -> str:
         """Where it has a manifest, a blob or referrers."""
         return self.endpoint.url(kind, name)
+
+    def to_write(self) -> Remote:
+        """The same repository with the right to push."""
+        return replace(self, endpoint=self.endpoint.to_write())
 
     def manifest(self, locator: str, *, digest: Digest | None = None) -> Document:
         """The manifest or index of a tag or digest.

@@ -28,6 +28,9 @@ _ATTEMPTS = 5
 _MAX_WAIT_S = 60.0
 _MAX_TOKEN_BYTES = 1 << 20
 _COMMIT_S = 600
+_FINAL = (httpx.ConnectError, httpx.ConnectTimeout, httpx.UnsupportedProtocol)
+# OpenSSL's word for a refusal by the other side, which TLS 1.3 lets come as late as the first answer.
+_TLS_REFUSAL = " alert "
 
 # A body that can be sent again: bytes, or what gives its pieces.
 Content = bytes | Callable[[], Iterator[bytes]]
@@ -132,12 +135,13 @@ class Session:
             last = attempt == _ATTEMPTS - 1
             try:
                 response = self._follow(call)
-            except (httpx.ConnectError, httpx.ConnectTimeout, httpx.UnsupportedProtocol, httpx.InvalidURL) as error:
+            except httpx.InvalidURL as error:
                 raise unreachable(call.url, error) from error
             except httpx.TransportError as error:
-                if not call.repeatable:
+                final = isinstance(error, _FINAL) or _TLS_REFUSAL in str(error)
+                if not (call.repeatable or final):
                     raise
-                if last:
+                if last or final:
                     raise unreachable(call.url, error) from error
                 self.wait(attempt)
                 continue
@@ -196,8 +200,10 @@ class Session:
             headers = {"Content-Type": "application/x-www-form-urlencoded"}
             encoded = str(httpx.QueryParams(dict(request.form))).encode()
             call = Call(method="POST", url=request.url, headers=headers, content=encoded)
-        found = self.fetch(call, _MAX_TOKEN_BYTES)
-        assert found is not None, "absence is an error here"
+        found = self.fetch(call, _MAX_TOKEN_BYTES, absent=(400, 401, 403))
+        if found is None:
+            fix = "log in to the registry again: docker login, podman login"
+            raise RegistryError("the token server knows us not", where=redact(request.url), fix=fix)
         return found[0]
 
     def _send(self, call: Call, url: httpx.URL, authorization: str | None) -> httpx.Response:
