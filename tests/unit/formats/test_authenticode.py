@@ -46,6 +46,7 @@ def test_a_signed_program_is_verified(signer: Signer) -> None:
     assert authenticode.verify(stream, [signer.certificate]) == signer.certificate
 
 
+@pytest.mark.shows("sbverify accepts the signature of an EFI program", by="peer")
 def test_sbverify_accepts_it_and_refuses_others(signer: Signer, other: Signer, tmp_path: Path) -> None:
     program, mine, theirs = tmp_path / "program.efi", tmp_path / "mine.pem", tmp_path / "theirs.pem"
     program.write_bytes(signed(signer))

@@ -85,6 +85,7 @@ def test_a_boot_image_must_be_a_file_of_the_tree() -> None:
             image(BootImage(path=path, platform=Platform.EFI))
 
 
+@pytest.mark.shows("xorriso finds the boot images of ISO images", by="peer")
 def test_xorriso_finds_both_images(tmp_path: Path) -> None:
     path = tmp_path / "boot.iso"
     path.write_bytes(image(BIOS, EFI, catalog="isolinux/boot.cat").getvalue())

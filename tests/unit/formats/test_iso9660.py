@@ -113,6 +113,7 @@ def test_what_is_written_is_read_back(entries: list[Entry]) -> None:
     assert unpack(read(written(entries))) == unpack(sorted(parents(entries), key=lambda each: each.path))
 
 
+@pytest.mark.shows("ISO 9660 images extract in xorriso as they were written", by="peer")
 def test_xorriso_extracts_what_is_written(tmp_path: Path) -> None:
     image = saved(tmp_path, NASTY)
     out = tmp_path / "out"
@@ -148,6 +149,7 @@ def test_xorriso_extracts_hard_links_as_one_file(tmp_path: Path) -> None:
     assert (out / "other").stat().st_nlink == 1
 
 
+@pytest.mark.shows("isoinfo reads Rock Ridge and Joliet names of ISO images", by="peer")
 def test_isoinfo_reads_rock_ridge_joliet_and_the_descriptor(tmp_path: Path) -> None:
     image = str(saved(tmp_path, [file("Readme.long-extension", b"x"), directory("Some Directory")], volume="LinuxKit"))
     assert "Volume id: LinuxKit" in proc.run(["isoinfo", "-d", "-i", image]).decode()

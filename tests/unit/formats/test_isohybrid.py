@@ -32,6 +32,7 @@ def made(path: Path, *boot: BootImage, loader: bytes = LOADER) -> Written:
     return written
 
 
+@pytest.mark.shows("sgdisk and sfdisk accept the partition table of hybrid ISO images", by="peer")
 def test_the_efi_image_is_a_partition_of_a_sound_table(tmp_path: Path) -> None:
     path = tmp_path / "hybrid.iso"
     extent = made(path, BIOS, EFI).boot[1]

@@ -54,6 +54,7 @@ def test_sections_do_not_overlap_and_are_aligned() -> None:
     assert image.body_end == image.file_size
 
 
+@pytest.mark.shows("objdump reads the sections of unified kernel images", by="peer")
 def test_objdump_reads_the_image(tmp_path: Path) -> None:
     path = tmp_path / "uki.efi"
     path.write_bytes(written(SECTIONS))
