@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 from moby.formats.iso9660_read import Descriptor, Found, Image, Record
-from moby.formats.iso9660_records import SECTOR, sectors
+from moby.formats.iso9660_records import PARENT, SECTOR, SELF, sectors
 
 
 def validate(stream: BinaryIO, *, where: str = "") -> None:
@@ -62,7 +62,7 @@ def _check_place(image: Image, descriptor: Descriptor, found: Found) -> None:
 def _check_directory(image: Image, found: Found, directories: dict[str, Record]) -> None:
     records = image.records(found.record)
     parent = directories.get(found.path.rpartition("/")[0], found.record)
-    for identifier, meant in ((b"\0", found.record), (b"\1", parent)):
+    for identifier, meant in ((SELF, found.record), (PARENT, parent)):
         record = next(records, None)
         if record is None or record.identifier != identifier or record.sections != meant.sections:
             raise image.fail("a directory does not begin with itself and its parent", found.path)
@@ -81,7 +81,8 @@ def _check_tables(image: Image, descriptor: Descriptor, directories: dict[str, R
         raise image.fail("the two path tables differ")
     if sorted(sector for _, sector, _ in little) != sorted(record.sector for record in directories.values()):
         raise image.fail("the path table does not list the directories")
-    order = [(parent, identifier) for identifier, _, parent in little]
+    # Numbers that do not fit are all the same (see ``path_table``): no order can be seen among those.
+    order = [(parent, identifier if parent < 0xFFFF else b"") for identifier, _, parent in little]
     if order != sorted(order) or any(parent > number for number, (parent, _) in enumerate(order, 1)):
         raise image.fail("the path table is not in order")
 

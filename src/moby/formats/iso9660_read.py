@@ -19,8 +19,10 @@ from moby.formats.iso9660_records import (
     DIRECTORY,
     MAGIC,
     MULTI_EXTENT,
+    PARENT,
     RECORD_BYTES,
     SECTOR,
+    SELF,
     SYSTEM_AREA,
     unboth32,
     unshort_time,
@@ -115,7 +117,7 @@ class Image:
             if not length:
                 at += SECTOR - at % SECTOR
                 continue
-            if length < RECORD_BYTES + 1 or at % SECTOR + length > SECTOR:
+            if length < RECORD_BYTES + 1 or at % SECTOR + length > SECTOR or at + length > len(data):
                 raise self.fail(f"a directory record of {length} bytes at byte {at} of sector {directory.sector}")
             record, more = self._record(data[at : at + length], earlier)
             at += length
@@ -132,17 +134,20 @@ class Image:
         count = 0
         while todo:
             found = todo.pop()
-            count += 1
-            if count > MAX_ENTRIES:
-                raise self.fail(f"more than {MAX_ENTRIES} files")
             yield found
             if not found.record.directory:
                 continue
             if found.record.sector in seen:
                 raise self.fail("a directory is inside itself", found.path)
             seen.add(found.record.sector)
-            below = [self._found(found.path, record, descriptor) for record in self.records(found.record)]
-            todo += [each for each in below if each.record.identifier not in (b"\0", b"\1")][::-1]
+            below = []
+            for record in self.records(found.record):
+                count += 1
+                if count > MAX_ENTRIES:
+                    raise self.fail(f"more than {MAX_ENTRIES} files")
+                if record.identifier not in (SELF, PARENT):
+                    below.append(self._found(found.path, record, descriptor))
+            todo += reversed(below)
 
     def open(self, record: Record) -> BinaryIO:
         """The data of a file."""
@@ -211,7 +216,7 @@ class Image:
             text = record.identifier.decode("utf-16-be", "replace")
         elif not text:
             text = record.identifier.decode("latin-1").partition(";")[0].rstrip(".").lower()
-        if record.identifier not in (b"\0", b"\1") and (text in ("", ".", "..") or "/" in text or "\0" in text):
+        if text in ("", ".", "..") or "/" in text or "\0" in text:
             raise self.fail(f"{text!r} is not the name of a file", parent)
         return Found(path=f"{parent}/{text}" if parent else text, record=record, attributes=attributes)
 

@@ -311,6 +311,14 @@ def test_other_files_are_no_images() -> None:
             read(data)
 
 
+def test_a_record_that_its_directory_cuts_off_is_refused() -> None:
+    data = bytearray(written([file("a", b"")], joliet=False))
+    size = 16 * 2048 + 156 + 10
+    data[size : size + 8] = iso9660_records.both32(34 * 2 + 100)
+    with pytest.raises(IntegrityError, match="a directory record of"):
+        read(bytes(data))
+
+
 def test_a_directory_inside_itself_is_refused() -> None:
     data = bytearray(written([directory("d/e")], joliet=False))
     image = iso9660_read.Image(io.BytesIO(data))
