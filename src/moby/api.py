@@ -54,6 +54,7 @@ class BuildOptions:
 
     ``architecture`` is the target's name, this host's when empty. ``pull`` asks the registry even for images the store
     has. ``decompress_kernel`` writes the kernel unpacked. ``size`` is the least size of disks, such as ``2G``.
+    ``verity`` has the kernel check roots on disks.
     ``sign_key`` and ``sign_certificate`` are PEM files that EFI programs are signed with. ``sbom``
     is where the image holds its SBOM, ``""`` for none; it says the build's time if ``sbom_current_time``, else a fixed
     one. ``keys`` are files of public keys beside those of the YAML's ``trust:``; ``policy`` is ``require`` or ``warn``
@@ -64,6 +65,7 @@ class BuildOptions:
     pull: bool = False
     decompress_kernel: bool = False
     size: str = ""
+    verity: bool = False
     sign_key: Path | None = None
     sign_certificate: Path | None = None
     sbom: str = DEFAULT_PATH
@@ -150,14 +152,19 @@ def _settings(
     context: Context,
 ) -> outputs.Settings:
     """What the outputs of ``job`` are told; the boot component is built when a format needs it."""
-    boot_code = None
-    if any(format.boot_code for format in job.formats):
-        image = components.image(components.recipe("boot"), Platform(os="linux", architecture=target.value))
-        boot_code = outputs.BootCode(store, image)
+    platform = Platform(os="linux", architecture=target.value)
+
+    def component(name: str) -> outputs.BootCode:
+        return outputs.BootCode(store, components.image(components.recipe(name), platform))
+
+    boot_code = component("boot") if any(format.boot_code for format in job.formats) else None
+    stage1 = component("stage1") if any(format.stage1 for format in job.formats) else None
     return outputs.Settings(
         decompress_kernel=options.decompress_kernel,
         disk_bytes=outputs.parse_size(options.size) if options.size else 0,
         boot_code=boot_code,
+        stage1=stage1,
+        verity=options.verity,
         signer=_signer(options),
         sbom=sbom(options, context),
     )

@@ -57,6 +57,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--key", action="append", default=[], metavar="FILE", help="public key (cosign.pub) that images are signed with"
     )
+    parser.add_argument("--verity", action="store_true", help="have the kernel check a root on a disk (dm-verity)")
     parser.add_argument("--sign-key", type=Path, metavar="PEM", help="sign EFI programs with this key")
     parser.add_argument("--sign-cert", type=Path, metavar="PEM", help="the certificate of --sign-key")
     parser.add_argument("--decompress-kernel", action="store_true", help="write the kernel unpacked")
@@ -134,6 +135,7 @@ def execute(arguments: argparse.Namespace, context: Context) -> int:
         pull=arguments.pull,
         decompress_kernel=arguments.decompress_kernel,
         size=arguments.size,
+        verity=arguments.verity,
         sign_key=arguments.sign_key,
         sign_certificate=arguments.sign_cert,
         sbom=sbom_path(arguments),

@@ -16,9 +16,11 @@ from typing import BinaryIO
 from moby.artifact import Architecture, Artifact, Firmware
 from moby.errors import ConfigError, PlatformError
 from moby.machines.options import BootKind, RunOptions
+from moby.outputs.rootdisk import recognise
 
 _MIB = 1 << 20
 _SQUASHFS_ROOT = "root=/dev/vda"
+_FINDS_ROOT = "moby.root="  # what the initrd of a root on a disk knows it by
 _DISK_MAGIC = ((b"QFI\xfb", "qcow2"), (b"KDMV", "vmdk"), (b"# Disk DescriptorFile", "vmdk"), (b"vhdxfile", "vhdx"))
 _VDI_SIGNATURE = (64, b"\x7f\x10\xda\xbe")
 _VHD_COOKIE = b"conectix"  # at the start of a dynamic VHD, and in its last 512 bytes always
@@ -134,7 +136,10 @@ def _kind(path: Path, forced: BootKind) -> BootKind:
     if path.exists():
         return BootKind.ISO if path.suffix.lower() == ".iso" or _is_iso(path) else BootKind.DISK
     if _beside(path, "-kernel").exists():
-        return BootKind.SQUASHFS if _beside(path, "-squashfs.img").exists() else BootKind.KERNEL
+        cmdline = _beside(path, "-cmdline")
+        finds_root = cmdline.is_file() and _FINDS_ROOT in _read_cmdline(cmdline)
+        squashfs = _beside(path, "-squashfs.img").exists() and not finds_root
+        return BootKind.SQUASHFS if squashfs else BootKind.KERNEL
     raise ConfigError(
         "no such image",
         where=str(path),
@@ -149,16 +154,34 @@ def _from_prefix(prefix: Path, kind: BootKind, options: RunOptions) -> Boot:
     for path in wanted:
         if not path.is_file():
             raise ConfigError("no such file", where=str(path), fix="build the image first")
+    words = _read_cmdline(cmdline) if cmdline.is_file() else ""
+    root = squashfs if kind is BootKind.SQUASHFS else _root_of(prefix, words)
     boot = Boot(
         prefix=prefix,
         architecture=options.architecture or kernel_architecture(kernel) or host_architecture(),
         firmware=Firmware.DIRECT,
         kernel=kernel,
         initrd=initrd if kind is BootKind.KERNEL and initrd.is_file() else None,
-        cmdline=_read_cmdline(cmdline) if cmdline.is_file() else "",
-        disks=(BootDisk(path=squashfs, readonly=True),) if kind is BootKind.SQUASHFS else (),
+        cmdline=words,
+        disks=(BootDisk(path=root, readonly=True),) if root is not None else (),
     )
     return _with_root(boot)
+
+
+def _root_of(prefix: Path, cmdline: str) -> Path | None:
+    """The root's disk of a command line that looks for one. Raises ``ConfigError`` when it is not there."""
+    if _FINDS_ROOT not in cmdline:
+        return None
+    places = [_beside(prefix, suffix) for suffix in ("-squashfs.img", "-erofs.img", ".iso")]
+    found = [path for path in places if path.is_file() and _recognised(path) in cmdline]
+    if not found:
+        raise ConfigError("its root file system is not beside it", where=f"{prefix}-cmdline", fix="build it again")
+    return found[0]
+
+
+def _recognised(path: Path) -> str:
+    with path.open("rb") as stream:
+        return _FINDS_ROOT + recognise(stream)
 
 
 def _with_root(boot: Boot) -> Boot:

@@ -15,6 +15,7 @@ from moby.oci.store import Store
 from moby.outputs import job, writing
 from moby.outputs.archive import DOCKER, NETBOOT, TAR_KERNEL_INITRD
 from moby.outputs.containers import CONTAINERS
+from moby.outputs.filesystem import ISO_BIOS, ISO_EFI, KERNEL_EROFS, KERNEL_ISO, KERNEL_SQUASHFS
 from moby.outputs.format import Format
 from moby.outputs.iso import ISO, ISO_EFI_INITRD
 from moby.outputs.job import Job, default_name
@@ -41,6 +42,11 @@ FORMATS: Mapping[str, Format] = MappingProxyType(
             ISO_EFI_INITRD,
             ISO,
             *CONTAINERS,
+            KERNEL_SQUASHFS,
+            KERNEL_EROFS,
+            KERNEL_ISO,
+            ISO_BIOS,
+            ISO_EFI,
         )
     }
 )

@@ -71,7 +71,7 @@ class Format:
 
     ``write`` makes the files it has something for: a role whose file it does not make has no file. ``streamable``
     formats have one file and write it front to back. ``architectures`` is None where all will do. ``boot_code`` formats
-    are given the component ``boot``.
+    are given the component ``boot``, ``stage1`` formats that of this name.
     """
 
     name: str
@@ -82,3 +82,4 @@ class Format:
     architectures: frozenset[Architecture] | None = None
     firmware: Firmware = Firmware.NONE
     boot_code: bool = False
+    stage1: bool = False

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 
 from moby.artifact import Firmware
@@ -23,20 +22,21 @@ from moby.outputs.source import Source
 from moby.rootfs.constants import FIXED_MTIME_S
 
 VOLUME = "MOBY"
-_EFI_IMAGE = "boot/efi.img"
+EFI_IMAGE = "boot/efi.img"
 _ISOLINUX = "isolinux/isolinux.bin"
-_EFI_BOOT = eltorito.BootImage(path=_EFI_IMAGE, platform=eltorito.Platform.EFI)
-_BIOS_BOOT = eltorito.BootImage(path=_ISOLINUX, platform=eltorito.Platform.BIOS, load_blocks=4, info_table=True)
+EFI_BOOT = eltorito.BootImage(path=EFI_IMAGE, platform=eltorito.Platform.EFI)
+BIOS_BOOT = eltorito.BootImage(path=_ISOLINUX, platform=eltorito.Platform.BIOS, load_blocks=4, info_table=True)
 
 
 def efi_image(source: Source) -> Path:
-    """The FAT file system with the unified kernel image."""
-    return source.part("efi.img", lambda path: _make_efi_image(source, path))
+    """The FAT file system with the unified kernel image of the build; shared by all formats."""
+    return source.part("efi.img", lambda path: make_efi_image(source, uki.program(source), path))
 
 
-def _make_efi_image(source: Source, path: Path) -> None:
-    files = {uki.DEFAULT_PROGRAM[source.architecture]: Content.file(uki.program(source))}
-    volume = replace(disk.volume(source), hidden_sectors=0, at_least_bytes=0)
+def make_efi_image(source: Source, program: Path, path: Path) -> None:
+    """A FAT file system with ``program`` where firmware looks for it."""
+    files = {uki.DEFAULT_PROGRAM[source.architecture]: Content.file(program)}
+    volume = fat.Volume(label=disk.LABEL, number=source.plan_id("efi").time_low, time_s=FIXED_MTIME_S)
     with path.open("w+b") as out:
         fat.layout(files, volume).write(out)
 
@@ -46,7 +46,7 @@ def options(source: Source, boot: tuple[eltorito.BootImage, ...]) -> iso9660.Opt
     return iso9660.Options(
         volume=VOLUME,
         mtime_s=FIXED_MTIME_S,
-        identity=identity(source.id("iso").bytes),
+        identity=identity(source.plan_id("iso").bytes),
         application="MOBY",
         boot=boot,
         catalog="boot/boot.cat",
@@ -55,15 +55,15 @@ def options(source: Source, boot: tuple[eltorito.BootImage, ...]) -> iso9660.Opt
 
 def _write_efi(source: Source, targets: Targets) -> None:
     with targets.path("iso").open("w+b") as out:
-        iso9660.write(host_files({_EFI_IMAGE: efi_image(source)}), out, options(source, (_EFI_BOOT,)))
+        iso9660.write(host_files({EFI_IMAGE: efi_image(source)}), out, options(source, (EFI_BOOT,)))
 
 
 def _write_hybrid(source: Source, targets: Targets) -> None:
     has_bios = source.architecture in bios.ARCHITECTURES
-    boot = (_BIOS_BOOT, _EFI_BOOT) if has_bios else (_EFI_BOOT,)
+    boot = (BIOS_BOOT, EFI_BOOT) if has_bios else (EFI_BOOT,)
     with ExitStack() as stack:
         out = stack.enter_context(targets.path("iso").open("w+b"))
-        entries = _hybrid(source) if has_bios else host_files({_EFI_IMAGE: efi_image(source)})
+        entries = _hybrid(source) if has_bios else host_files({EFI_IMAGE: efi_image(source)})
         written = iso9660.write(entries, out, options(source, boot))
         code = source.boot_code.read(bios.ISO_BOOT_RECORD) if has_bios else b""
         isohybrid.apply(out, written, disk_id=source.id("disk"), boot_code=code)
@@ -72,7 +72,7 @@ def _write_hybrid(source: Source, targets: Targets) -> None:
 def _hybrid(source: Source) -> Iterator[Entry]:
     yield from bios.isolinux(source, kernel="/kernel", initrd="/initrd.img")
     yield from host_files(bios.boot_files(source))
-    yield from host_files({_EFI_IMAGE: efi_image(source)})
+    yield from host_files({EFI_IMAGE: efi_image(source)})
 
 
 ISO_EFI_INITRD = Format(

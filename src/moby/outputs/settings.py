@@ -45,14 +45,18 @@ class BootCode:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """``disk_bytes`` is the least size of disks. ``boot_code`` is given where a chosen format needs it.
+    """What all formats of a build are told.
 
+    ``disk_bytes`` is the least size of disks. ``boot_code`` and ``stage1`` are given where a chosen format needs them.
+    ``verity`` has the kernel check roots on disks.
     ``signer`` signs EFI programs. ``decompress_kernel`` writes the kernel unpacked. ``sbom`` goes into the root.
     """
 
     decompress_kernel: bool = False
     disk_bytes: int = 0
     boot_code: BootCode | None = None
+    stage1: BootCode | None = None
+    verity: bool = False
     signer: Signer | None = None
     sbom: Sbom | None = None
 

@@ -78,7 +78,7 @@ class Source:
         """The parts that are booted, made at the first use."""
         split = _Split(self._folder)
         initrd = self._folder / "initrd"
-        with initrd.open("wb") as out, compressor(self._codec, out) as packed:
+        with initrd.open("wb") as out, compressor(self.codec, out) as packed:
             cpio.write(split.rest(self.entries()), packed)
         return Boot(
             kernel=split.path(KERNEL),
@@ -87,6 +87,21 @@ class Source:
             cmdline=split.text(CMDLINE),
             root_bytes=self.root_bytes,
         )
+
+    @property
+    def stage1(self) -> BootCode:
+        """The component that finds a root on a disk, which formats with ``stage1`` are given."""
+        assert self.settings.stage1 is not None
+        return self.settings.stage1
+
+    def plan_id(self, what: str) -> uuid.UUID:
+        """An id for ``what`` that is the same for the same plan, known before anything is written."""
+        digest = hashlib.sha256(self.plan.metadata)
+        for each in (self.plan.kernel, *self.plan.init, *self.plan.containers):
+            digest.update(str(each.image.digest).encode() if each else b"-")
+        for file in self.plan.files:
+            digest.update(file.data if isinstance(file.data, bytes) else b"-")
+        return uuid.uuid5(uuid.UUID(bytes=digest.digest()[:16]), what)
 
     @property
     def boot_code(self) -> BootCode:
@@ -117,7 +132,7 @@ class Source:
         return digest.digest()
 
     @property
-    def _codec(self) -> Codec:
+    def codec(self) -> Codec:
         """Zstd where the kernel image says that its kernel takes it, else gzip, which every kernel does."""
         labels = (self.plan.kernel.image.config.labels if self.plan.kernel else None) or {}
         taken = [codec.strip() for codec in labels.get(INITRD_LABEL, "").split(",")]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from moby.artifact import Architecture, Firmware
@@ -29,23 +29,29 @@ def program(source: Source) -> Path:
 
 
 def _make(source: Source, path: Path) -> None:
-    stub = f"{_STUB_DIRECTORY}/{_STUBS[source.architecture]}"
-    with path.open("w+b") as out:
-        uki.write(source.boot_code.read(stub), dict(_sections(source)), out, where=stub)
-        if source.settings.signer is not None:
-            authenticode.sign(out, source.settings.signer)
-
-
-def _sections(source: Source) -> Iterator[tuple[str, Content]]:
     boot = source.boot
     if boot.kernel is None:
         raise ConfigError("there is no kernel to boot", fix="name one under kernel:")
-    yield ".osrel", Content.of(_OS_RELEASE)
-    yield ".cmdline", Content.of(boot.booted_cmdline.encode())
-    if boot.ucode is not None:
-        yield ".ucode", Content.file(boot.ucode)
-    yield ".initrd", Content.file(boot.initrd)
-    yield ".linux", Content.file(boot.kernel)
+    ucode = {} if boot.ucode is None else {".ucode": Content.file(boot.ucode)}
+    write(source, path, cmdline=boot.booted_cmdline, initrd=boot.initrd, kernel=boot.kernel, more=ucode)
+
+
+def write(
+    source: Source, path: Path, *, cmdline: str, initrd: Path, kernel: Path, more: Mapping[str, Content] | None = None
+) -> None:
+    """Write a unified kernel image of these parts to ``path``, signed when a key was given."""
+    stub = f"{_STUB_DIRECTORY}/{_STUBS[source.architecture]}"
+    sections = {
+        ".osrel": Content.of(_OS_RELEASE),
+        ".cmdline": Content.of(cmdline.encode()),
+        **(more or {}),
+        ".initrd": Content.file(initrd),
+        ".linux": Content.file(kernel),
+    }
+    with path.open("w+b") as out:
+        uki.write(source.boot_code.read(stub), sections, out, where=stub)
+        if source.settings.signer is not None:
+            authenticode.sign(out, source.settings.signer)
 
 
 def _write(source: Source, targets: Targets) -> None:

@@ -1,0 +1,146 @@
+"""Formats whose root is a file system on a disk or CD: squashfs, EROFS, and the ISO image itself.
+
+The small initrd of ``stage1`` finds and mounts it. What finds it stands on the command line, which is on the same ISO
+image: as its length is known before, an image is written once to learn it and once more with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from moby.artifact import Firmware
+from moby.errors import ConfigError
+from moby.formats import iso9660, isohybrid
+from moby.formats.eltorito import BootImage
+from moby.formats.entry import Entry
+from moby.outputs import bios, iso, rootdisk, stage1, uki
+from moby.outputs.format import File, Format, Targets
+from moby.outputs.hostfiles import host_files
+from moby.outputs.rootdisk import RootKind
+from moby.outputs.source import Source
+
+_UNKNOWN = "0" * 16
+_KERNEL, _INITRD = "/boot/kernel", "/boot/initrd.img"
+_BOOT_FILES = (
+    File(role="kernel", suffix="-kernel"),
+    File(role="initrd", suffix="-initrd.img"),
+    File(role="cmdline", suffix="-cmdline"),
+)
+
+
+def _take_boot(source: Source, targets: Targets, cmdline: str) -> None:
+    parts = stage1.parts(source)
+    targets.take("kernel", parts.kernel)
+    targets.take("initrd", parts.initrd)
+    targets.path("cmdline").write_text(cmdline)
+
+
+def _direct(kind: RootKind, suffix: str, description: str) -> Format:
+    """Kernel, small initrd, command line, and the root as a disk of its own."""
+
+    def write(source: Source, targets: Targets) -> None:
+        root = rootdisk.image(source, kind)
+        _take_boot(source, targets, rootdisk.cmdline(source, kind, root))
+        targets.take(kind.value, root)
+
+    return Format(
+        name=f"kernel+{kind}",
+        description=description,
+        files=(*_BOOT_FILES, File(role=kind.value, suffix=suffix)),
+        write=write,
+        firmware=Firmware.DIRECT,
+        stage1=True,
+    )
+
+
+def _write_plain_iso(source: Source, targets: Targets) -> None:
+    """The ISO image as a disk beside its kernel; nothing on it boots."""
+    _refuse_verity(source)
+
+    def make(path: Path) -> None:
+        with path.open("w+b") as out:
+            iso9660.write(rootdisk.entries(source), out, iso.options(source, ()))
+
+    root = source.part("root.iso9660", make)
+    _take_boot(source, targets, rootdisk.cmdline(source, RootKind.ISO9660, root))
+    targets.take("iso", root)
+
+
+def _write_bios_iso(source: Source, targets: Targets) -> None:
+    _refuse_verity(source)
+    parts = stage1.parts(source)
+
+    def entries(cmdline: str) -> Iterator[Entry]:
+        yield from rootdisk.entries(source)
+        yield from bios.isolinux(source, kernel=_KERNEL, initrd=_INITRD, cmdline=cmdline)
+        yield from host_files({_KERNEL.lstrip("/"): parts.kernel, _INITRD.lstrip("/"): parts.initrd})
+
+    code = source.boot_code.read(bios.ISO_BOOT_RECORD)
+    _write_twice(source, targets.path("iso"), entries, iso.BIOS_BOOT, code)
+
+
+def _write_efi_iso(source: Source, targets: Targets) -> None:
+    _refuse_verity(source)
+    parts = stage1.parts(source)
+    program, image = targets.path("program"), targets.path("image")
+
+    def entries(cmdline: str) -> Iterator[Entry]:
+        uki.write(source, program, cmdline=cmdline, initrd=parts.initrd, kernel=parts.kernel)
+        iso.make_efi_image(source, program, image)
+        yield from rootdisk.entries(source)
+        yield from host_files({iso.EFI_IMAGE: image})
+
+    _write_twice(source, targets.path("iso"), entries, iso.EFI_BOOT, b"")
+
+
+def _write_twice(
+    source: Source, path: Path, entries: Callable[[str], Iterator[Entry]], boot: BootImage, code: bytes
+) -> None:
+    """Write the image to learn what it is recognised by, then again with that on its command line."""
+    given = stage1.parts(source).cmdline
+    known = any(word.startswith("root=") for word in given.split())
+    found = _UNKNOWN
+    for _ in range(1 if known else 2):
+        cmdline = given if known else f"{given} moby.root={found} moby.rootfs={RootKind.ISO9660}".lstrip()
+        with path.open("w+b") as out:
+            written = iso9660.write(entries(cmdline), out, iso.options(source, (boot,)))
+            isohybrid.apply(out, written, disk_id=source.plan_id("disk"), boot_code=code)
+            found = rootdisk.recognise(out)
+
+
+def _refuse_verity(source: Source) -> None:
+    if source.settings.verity:
+        raise ConfigError("an ISO image has no room for a hash tree", where="--verity", fix="use squashfs or EROFS")
+
+
+KERNEL_SQUASHFS = _direct(RootKind.SQUASHFS, "-squashfs.img", "kernel, small initrd, and the root as a squashfs disk")
+KERNEL_EROFS = _direct(RootKind.EROFS, "-erofs.img", "kernel, small initrd, and the root as an EROFS disk")
+KERNEL_ISO = Format(
+    name="kernel+iso",
+    description="kernel, small initrd, and the root as an ISO 9660 disk",
+    files=(*_BOOT_FILES, File(role="iso", suffix=".iso")),
+    write=_write_plain_iso,
+    firmware=Firmware.DIRECT,
+    stage1=True,
+)
+ISO_BIOS = Format(
+    name="iso-bios",
+    description="ISO image for BIOS whose root stays on the CD or stick",
+    files=(File(role="iso", suffix=".iso"),),
+    write=_write_bios_iso,
+    architectures=bios.ARCHITECTURES,
+    firmware=Firmware.BIOS,
+    boot_code=True,
+    stage1=True,
+)
+ISO_EFI = Format(
+    name="iso-efi",
+    description="ISO image for EFI whose root stays on the CD or stick",
+    files=(File(role="iso", suffix="-efi.iso"),),
+    write=_write_efi_iso,
+    architectures=uki.EFI_ARCHITECTURES,
+    firmware=Firmware.EFI,
+    boot_code=True,
+    stage1=True,
+)
