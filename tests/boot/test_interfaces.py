@@ -79,6 +79,6 @@ def test_containers_get_their_interfaces(tmp_path: Path) -> None:
 
 
 def names(who: str, said: str) -> set[str]:
-    found = re.search(rf"{who}: (.*)", said)
+    found = re.search(rf": {who}: (.*)", said)
     assert found is not None, said
     return set(found[1].split())

@@ -22,6 +22,7 @@
 #include "../src/logs.h"
 #include "../src/modules.h"
 #include "../src/mount.h"
+#include "../src/netlink.h"
 #include "../src/paths.h"
 #include "../src/status.h"
 
@@ -512,6 +513,91 @@ CASE(directory_inside_stays_in_the_root)
 CASE(process_start_time_is_found)
 {
 	CHECK(process_ticks(getpid()) > 0 && process_ticks(0x3fffffff) < 0);
+}
+
+static unsigned short at16(const struct link_message *message, size_t offset)
+{
+	unsigned short value;
+
+	memcpy(&value, message->data + offset, sizeof(value));
+	return value;
+}
+
+/* The attribute of `type` between two offsets: where its value begins, 0 for none; its size without the head. */
+static size_t find_attribute(const struct link_message *message, size_t from, size_t to, int type, size_t *size)
+{
+	while (from + 4 <= to) {
+		size_t whole = at16(message, from);
+
+		if (whole < 4 || from + whole > to)
+			return 0;
+		*size = whole - 4;
+		if (at16(message, from + 2) == type)
+			return from + 4;
+		from += (whole + 3) & ~(size_t)3;
+	}
+	return 0;
+}
+
+CASE(link_messages_nest_their_attributes)
+{
+	enum { HEAD = 32, LINK_HEAD = 16, IFNAME = 3, LINKINFO = 18, SPACE = 28 };
+	struct link_message message;
+	size_t size, inner;
+	unsigned whole;
+
+	link_make(&message, "veth", "eth0", "peer-of-eth0", 7);
+	memcpy(&whole, message.data, sizeof(whole));
+	CHECK(whole == message.size && at16(&message, 4) == 16 && at16(&message, 6) == (0x1 | 0x4 | 0x200 | 0x400));
+	size_t name = find_attribute(&message, HEAD, message.size, IFNAME, &size);
+	CHECK(name != 0 && size == 5);
+	SAME((const char *)message.data + name, "eth0");
+	size_t space = find_attribute(&message, HEAD, message.size, SPACE, &size);
+	CHECK(space != 0 && size == 4 && at16(&message, space) == 7);
+	size_t info = find_attribute(&message, HEAD, message.size, LINKINFO, &size);
+	size_t kind = find_attribute(&message, info, info + size, 1, &inner);
+	CHECK(kind != 0 && inner == 5);
+	SAME((const char *)message.data + kind, "veth");
+	size_t data = find_attribute(&message, info, info + size, 2, &inner);
+	size_t other = find_attribute(&message, data, data + inner, 1, &size);
+	size_t peer = find_attribute(&message, other + LINK_HEAD, other + size, IFNAME, &inner);
+	CHECK(peer != 0 && inner == 13);
+	SAME((const char *)message.data + peer, "peer-of-eth0");
+}
+
+CASE(link_messages_have_only_what_is_asked)
+{
+	struct link_message message;
+	size_t size;
+	int index;
+
+	link_make(&message, "dummy", "d0", "", -1);
+	CHECK(find_attribute(&message, 32, message.size, 28, &size) == 0);
+	size_t info = find_attribute(&message, 32, message.size, 18, &size);
+	CHECK(info != 0 && find_attribute(&message, info, info + size, 2, &size) == 0);
+	link_move(&message, 9, 5);
+	memcpy(&index, message.data + 20, sizeof(index));
+	CHECK(index == 9 && at16(&message, 6) == (0x1 | 0x4));
+	CHECK(find_attribute(&message, 32, message.size, 28, &size) == 36 && size == 4);
+	link_rename(&message, 9, "new");
+	memcpy(&index, message.data + 20, sizeof(index));
+	CHECK(index == 9 && find_attribute(&message, 32, message.size, 3, &size) == 36 && size == 4);
+	SAME((const char *)message.data + 36, "new");
+}
+
+CASE(link_names_are_those_the_kernel_takes)
+{
+	CHECK(link_name_fits("eth0") && link_name_fits("a.b") && link_name_fits("0123456789abcde"));
+	CHECK(!link_name_fits("") && !link_name_fits("0123456789abcdef") && !link_name_fits("a/b"));
+	CHECK(!link_name_fits(".") && !link_name_fits("..") && !link_name_fits("a b") && !link_name_fits("a:1"));
+	/* The longest of all still fit in a message. */
+	struct link_message message;
+	char longest[LINK_KIND_MAX + 1];
+
+	memset(longest, 'k', LINK_KIND_MAX);
+	longest[LINK_KIND_MAX] = '\0';
+	link_make(&message, longest, "0123456789abcde", "0123456789abcde", 1 << 30);
+	CHECK(message.size <= LINK_MESSAGE);
 }
 
 int main(int argc, char *argv[])

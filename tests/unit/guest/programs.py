@@ -31,7 +31,7 @@ def recipe_programs() -> dict[str, list[str]]:
 def parts() -> list[str]:
     """Every source but those with a ``main``."""
     sources = {source for each in recipe_programs().values() for source in each}
-    return sorted(sources - {"src/init.c", "src/svc.c"})
+    return sorted(sources - {"src/init.c", "src/svc.c", "src/net.c"})
 
 
 def build(directory: Path) -> None:
