@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from moby import proc
 from moby.cli.main import main
 
 
@@ -88,6 +89,14 @@ def test_an_unknown_component_is_a_fault(here: Path, capsys: pytest.CaptureFixtu
     (here / "a.yml").write_text('init: ["@pkg:iniit"]\n')
     assert main(["validate", "a.yml"]) == 1
     assert "did you mean init?" in capsys.readouterr().err
+
+
+def test_it_starts_without_what_it_does_not_need(here: Path) -> None:
+    (here / "a.yml").write_text('init: ["@pkg:init", nginx]\n')
+    code = "import sys; from moby.cli.main import main; main(['validate', 'a.yml']); print(*sys.modules)"
+    loaded = set(proc.run([sys.executable, "-c", code]).decode().split())
+    assert "pydantic" in loaded
+    assert not {"httpx", "ruamel.yaml", "cryptography", "rich", "zstandard", "moby.plan"} & loaded
 
 
 def test_nothing_is_written(here: Path) -> None:
