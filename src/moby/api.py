@@ -26,6 +26,7 @@ from moby.config.fields import file_path
 from moby.config.model import Config
 from moby.context import Context
 from moby.errors import ConfigError
+from moby.oci.engine import Engine
 from moby.oci.image import Image
 from moby.oci.manifest import Platform
 from moby.oci.reference import Reference
@@ -59,10 +60,13 @@ class BuildOptions:
     is where the image holds its SBOM, ``""`` for none; it says the build's time if ``sbom_current_time``, else a fixed
     one. ``keys`` are files of public keys beside those of the YAML's ``trust:``; ``policy`` is ``require`` or ``warn``
     about images without a good signature.
+
+    ``docker`` asks the Docker or Podman engine of this host before the store, unless ``pull``.
     """
 
     architecture: str = ""
     pull: bool = False
+    docker: bool = False
     decompress_kernel: bool = False
     size: str = ""
     verity: bool = False
@@ -241,7 +245,8 @@ def settle(config: Config, components: Components, store: Store, *, context: Con
     policy = PullPolicy.ALWAYS if options.pull else PullPolicy.MISSING
     registry = Registry.connect(context)
     verifier = _verifier(config, store, registry, context=context, options=options)
-    images = _Images(components, ImageSource(store, registry, policy, verifier=verifier))
+    engine = Engine.of(context.environment) if options.docker else None
+    images = _Images(components, ImageSource(store, registry, policy, verifier=verifier, engine=engine))
     return plan(config, images, architecture=architecture(options.architecture))
 
 

@@ -49,6 +49,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--pull", "-pull", action="store_true", help="ask the registry even when the store has the image"
     )
     parser.add_argument(
+        "--docker", "-docker", action="store_true", help="ask this host's Docker or Podman engine first"
+    )
+    parser.add_argument(
         "--size", "-size", default="", metavar="N[M|G]", help="least size of disks (default: what they need)"
     )
     parser.add_argument(
@@ -133,6 +136,7 @@ def execute(arguments: argparse.Namespace, context: Context) -> int:
     options = moby.BuildOptions(
         architecture=arguments.arch,
         pull=arguments.pull,
+        docker=arguments.docker,
         decompress_kernel=arguments.decompress_kernel,
         size=arguments.size,
         verity=arguments.verity,

@@ -62,12 +62,12 @@ def _usable(statement: Descriptor) -> bool:
 
 def _indexes(store: Store, image: Image) -> Iterator[Index]:
     """The indexes that the image's name means."""
-    for name in image.reference.names:
-        for descriptor in store.descriptors(name):
-            if descriptor.media_type in INDEX_TYPES and store.has(descriptor):
-                document = store.read_manifest(descriptor)
-                if isinstance(document, Index):
-                    yield document
+    named = [each for name in image.reference.names for each in store.descriptors(name)]
+    for descriptor in [*named, *([image.root] if image.root else [])]:
+        if descriptor.media_type in INDEX_TYPES and store.has(descriptor):
+            document = store.read_manifest(descriptor)
+            if isinstance(document, Index):
+                yield document
 
 
 def attach(store: Store, image: Image, documents: Iterable[bytes], names: Iterable[str] = ()) -> None:

@@ -18,7 +18,7 @@ from moby.errors import ConfigError, IntegrityError
 from moby.oci import blob, lock
 from moby.oci.manifest import OCI_INDEX, REF_NAME, Descriptor
 
-_MAX_INDEX_BYTES = 64 << 20
+MAX_INDEX_BYTES = 64 << 20
 _MARKER = b'{"imageLayoutVersion": "1.0.0"}'
 
 
@@ -70,7 +70,7 @@ class Layout:
     def _load(self) -> dict[str, object]:
         try:
             with self._index.open("rb") as stream:
-                data = stream.read(_MAX_INDEX_BYTES + 1)
+                data = stream.read(MAX_INDEX_BYTES + 1)
         except FileNotFoundError:
             return {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": []}
         try:

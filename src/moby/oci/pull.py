@@ -1,4 +1,4 @@
-"""One pull from one server: an image for one platform, into the store.
+"""One pull from one place: an image for one platform, into the store.
 
 Source: OCI distribution specification 1.1, "Pull". The manifest is checked against its digest before it is believed,
 an index leads to the wanted platform's manifest only, and the name is given last, when every blob is in the store.
@@ -7,14 +7,16 @@ an index leads to the wanted platform's manifest only, and the name is given las
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from moby import log
 from moby.errors import IntegrityError, RegistryError
 from moby.http import redact
 from moby.oci import attestations
-from moby.oci.download import Downloads
+from moby.oci.digest import Digest
+from moby.oci.document import Document, checked
 from moby.oci.image import Image
 from moby.oci.manifest import (
     MAX_CONFIG_BYTES,
@@ -25,43 +27,73 @@ from moby.oci.manifest import (
     Platform,
 )
 from moby.oci.reference import Reference
-from moby.oci.remote import Document, Remote, checked
 from moby.oci.store import Store
 
 _MAX_DEPTH = 3
-# Looks at what the name means, and where it came from, before anything below it is pulled; raises to refuse it.
-Check = Callable[[Document, Remote], None]
+# Manifests that the indexes of one image may send us to; real ones need one or two, and SBOMs as many again.
+_MAX_CHILDREN = 256
+# Looks at what the name means before anything below it is pulled; raises to refuse it.
+Check = Callable[[Document], None]
+
+
+class Place(Protocol):
+    """Where images are pulled from. All but ``url``, which names things in messages, raise what ``Pull.run`` does."""
+
+    def url(self, kind: str, name: str) -> str:
+        """Where a manifest or blob is."""
+        ...
+
+    def manifest(self, locator: str, *, digest: Digest | None = None) -> Document:
+        """The manifest or index of a tag or digest, checked."""
+        ...
+
+    def child(self, descriptor: Descriptor) -> Document:
+        """The manifest that an index names, checked."""
+        ...
+
+    def fetch(self, blobs: Sequence[Descriptor], store: Store) -> None:
+        """Let ``store`` have all ``blobs``."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pull:
-    """One pull from one server. ``documents`` are the manifests to store once all they point at is stored."""
+    """One pull from one place. ``documents`` are the manifests to store once all they point at is stored.
 
-    remote: Remote
+    The place knows it as ``locator``, the store keeps it as ``name`` with ``notes`` as annotations; both are the
+    reference's own where they are None.
+    """
+
+    place: Place
     reference: Reference
     platform: Platform
     store: Store
     check: Check | None = None
+    locator: str | None = None
+    name: str | None = None
+    notes: Mapping[str, str] | None = None
     documents: list[Document] = field(default_factory=list)
+    children: list[Descriptor] = field(default_factory=list)
 
     def run(self) -> Image:
         """Store the image and name it. Raises ``RegistryError``, ``IntegrityError`` or ``PlatformError``."""
         root, manifest = self._root()
         if self.check is not None:
-            self.check(self.documents[0], self.remote)
+            self.check(self.documents[0])
         self._bound(manifest)
         self._fetch([manifest.config, *manifest.layers])
         self.store.read_config(manifest)
-        self._attestations(downloads)
-        for document in reversed(self.documents):
+        self._attestations()
+        for document in reversed([each for each in self.documents if not self.store.has(each.descriptor)]):
             self.store.ingest(io.BytesIO(document.data), document.descriptor)
-        self.store.tag(str(self.reference), root)
-        image = self.store.find(self.reference, self.platform)
+        name = str(self.reference) if self.name is None else self.name
+        self.store.tag(name, root.model_copy(update={"annotations": self.notes}))
+        image = self.store.below(self.reference, root, self.platform)
         if image is None:
             raise RegistryError("the image was removed from the store while it was pulled", fix="try again")
         return image
 
-    def _attestations(self, downloads: Downloads) -> None:
+    def _attestations(self) -> None:
         """The SBOMs that the index has about the image; one that cannot be had is only said."""
         *indexes, chosen = list(self.documents)
         for above in indexes:
@@ -70,19 +102,20 @@ class Pull:
                 try:
                     document = self._child(each)
                     if isinstance(document.content, Manifest):
-                        downloads.fetch([document.content.config, *attestations.statements(document.content)])
+                        self._fetch([document.content.config, *attestations.statements(document.content)])
                         self.documents.append(document)
                 except RegistryError as error:
                     log.info(f"{self.reference}: its SBOM is left out: {error}")
 
     def _root(self) -> tuple[Descriptor, Manifest]:
         """The descriptor of what the name means, and the manifest below it for the platform."""
-        document = self.remote.manifest(self.reference.locator, digest=self.reference.digest)
+        locator = self.reference.locator if self.locator is None else self.locator
+        document = self.place.manifest(locator, digest=self.reference.digest)
         manifest = self._choose(document, _MAX_DEPTH)
         if manifest is None:
             offered = ", ".join(document.content.platforms) if isinstance(document.content, Index) else ""
             fix = f"it is there for {offered}" if offered else ""
-            url = redact(self.remote.url("manifests", self.reference.locator))
+            url = redact(self.place.url("manifests", locator))
             raise RegistryError(f"the image is not there for {self.platform}", where=url, fix=fix)
         return document.descriptor, manifest
 
@@ -100,8 +133,12 @@ class Pull:
 
     def _child(self, descriptor: Descriptor) -> Document:
         """A manifest that an index names, from the store or the registry."""
+        self.children.append(descriptor)
+        if len(self.children) > _MAX_CHILDREN:
+            where = self.place.url("manifests", self.reference.locator)
+            raise IntegrityError(f"its indexes lead to more than {_MAX_CHILDREN} manifests", where=redact(where))
         if descriptor.size > MAX_MANIFEST_BYTES or not self.store.has(descriptor):
-            return self.remote.child(descriptor)
+            return self.place.child(descriptor)
         data = self.store.read_blob(descriptor.digest, MAX_MANIFEST_BYTES)
         return checked(data, descriptor, where=str(descriptor.digest))
 
@@ -112,9 +149,9 @@ class Pull:
         return self.platform.accepts(self.store.read_config(manifest).platform)
 
     def _fetch(self, blobs: Sequence[Descriptor]) -> None:
-        Downloads(session=self.remote.session, endpoint=self.remote.endpoint, store=self.store).fetch(blobs)
+        self.place.fetch(blobs, self.store)
 
     def _bound(self, manifest: Manifest) -> None:
         if manifest.config.size > MAX_CONFIG_BYTES:
-            where = self.remote.url("blobs", str(manifest.config.digest))
+            where = self.place.url("blobs", str(manifest.config.digest))
             raise IntegrityError(f"image configuration of {manifest.config.size} bytes announced", where=redact(where))

@@ -15,10 +15,11 @@ from moby.errors import ConfigError, IntegrityError, RegistryError
 from moby.http import redact
 from moby.oci import indexes, walk
 from moby.oci.digest import Digest
+from moby.oci.document import Document
 from moby.oci.manifest import MAX_CONFIG_BYTES, OCI_INDEX, Descriptor, ImageConfig, Index, Manifest
 from moby.oci.reference import Reference
 from moby.oci.refusal import refusal
-from moby.oci.remote import Document, Remote
+from moby.oci.remote import Remote
 from moby.oci.session import Call
 from moby.oci.store import Store
 from moby.oci.upload import Uploads

@@ -25,12 +25,14 @@ if TYPE_CHECKING:
     import httpx
 
     from moby.oci.auth import Keychain
-    from moby.oci.pull import Check
+    from moby.oci.document import Document
     from moby.oci.push import Pushed
     from moby.oci.remote import Remote
     from moby.oci.session import Session
 
 _Result = TypeVar("_Result")
+# Looks at what a name means and where it came from, before anything below it is pulled; raises to refuse it.
+Check = Callable[["Document", "Remote"], None]
 
 
 class Registry:
@@ -86,12 +88,12 @@ class Registry:
         from moby.oci.pull import Pull
 
         with log.step(f"Pulling {reference}"):
-            return self.first(
-                reference,
-                lambda remote: Pull(
-                    remote=remote, reference=reference, platform=platform, store=store, check=check
-                ).run(),
-            )
+
+            def pull(remote: Remote) -> Image:
+                checks = (lambda document: check(document, remote)) if check is not None else None
+                return Pull(place=remote, reference=reference, platform=platform, store=store, check=checks).run()
+
+            return self.first(reference, pull)
 
     def push(
         self, name: str, reference: Reference, store: Store, *, override: bool = False, arch_tags: bool = False

@@ -6,6 +6,7 @@ checked against its digest before it is believed, and every size is bounded.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import httpx
@@ -13,6 +14,8 @@ import httpx
 from moby.errors import IntegrityError, RegistryError
 from moby.http import redact
 from moby.oci.digest import Digest, mismatch
+from moby.oci.document import Document, checked
+from moby.oci.download import Downloads
 from moby.oci.endpoint import Endpoint
 from moby.oci.manifest import (
     INDEX_TYPES,
@@ -21,25 +24,16 @@ from moby.oci.manifest import (
     OCI_INDEX,
     Descriptor,
     Index,
-    Manifest,
     decode,
 )
 from moby.oci.refusal import refusal
 from moby.oci.session import Call, Session, onward
+from moby.oci.store import Store
 
 _ACCEPT = {"Accept": ", ".join((*INDEX_TYPES, *MANIFEST_TYPES))}
 _MAX_PAGES = 20
 # How registries say that they have no referrers API.
 _NO_REFERRERS = (400, 404, 405, 406)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Document:
-    """A manifest or index as a registry has it: ``data`` are its bytes, ``content`` what they say."""
-
-    descriptor: Descriptor
-    data: bytes
-    content: Manifest | Index
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +67,10 @@ class Remote:
             raise IntegrityError(f"manifest of {descriptor.size} bytes announced", where=redact(url))
         data, _ = self.session.read(url, MAX_MANIFEST_BYTES, endpoint=self.endpoint, headers=_ACCEPT)
         return checked(data, descriptor, where=redact(url))
+
+    def fetch(self, blobs: Sequence[Descriptor], store: Store) -> None:
+        """Let ``store`` have all ``blobs``; see ``Downloads``."""
+        Downloads(session=self.session, endpoint=self.endpoint, store=store).fetch(blobs)
 
     def found(self, locator: str) -> Document | None:
         """As ``manifest``; None when the registry says that there is none."""
@@ -141,16 +139,6 @@ def _document(data: bytes, headers: httpx.Headers, url: str, digest: Digest | No
     content = decode(data, media_type, where=redact(url))
     descriptor = Descriptor(media_type=content.media_type, digest=digest, size=len(data))
     return Document(descriptor=descriptor, data=data, content=content)
-
-
-def checked(data: bytes, expected: Descriptor, *, where: str) -> Document:
-    """The document in ``data``, which ``expected`` describes. Raises ``IntegrityError`` when it does not."""
-    if len(data) != expected.size:
-        raise mismatch(
-            expected.digest, expected.size, Digest.of(data, expected.digest.algorithm), len(data), where=where
-        )
-    expected.digest.check(data, where=where)
-    return Document(descriptor=expected, data=data, content=decode(data, expected.media_type, where=where))
 
 
 def referrers_tag(digest: Digest) -> str:

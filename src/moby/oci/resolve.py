@@ -1,8 +1,9 @@
-"""Where images come from: the store, then the registry."""
+"""Where images come from: a file that the reference names, else the engine when asked for, the store, the registry."""
 
 from __future__ import annotations
 
 import enum
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from moby.oci.registry import Registry
 from moby.oci.store import Store
 
 if TYPE_CHECKING:
+    from moby.oci.engine import Engine
     from moby.oci.trust import Verifier
 
 LOCAL_PREFIX = "localhost/moby/"
@@ -29,7 +31,11 @@ class PullPolicy(enum.StrEnum):
 
 
 class ImageSource:
-    """Finds images. Implements the resolver that plans are made with. With a ``verifier`` some must be signed."""
+    """Finds images. Implements the resolver that plans are made with. With a ``verifier`` some must be signed.
+
+    An ``engine`` is asked first, unless pulling is forced. A file that a reference names needs no signature: who wrote
+    its path has chosen it.
+    """
 
     def __init__(
         self,
@@ -38,36 +44,69 @@ class ImageSource:
         pull: PullPolicy = PullPolicy.MISSING,
         *,
         verifier: Verifier | None = None,
+        engine: Engine | None = None,
     ) -> None:
         self._store = store
         self._registry = registry
         self._pull = pull
         self._verifier = verifier
+        self._engine = engine
 
     def resolve(self, reference: Reference, platform: Platform) -> Image:
         """The image for ``platform``, pulled when it has to be.
 
         Raises ``RegistryError`` or ``IntegrityError`` that lists every place looked in, in order, and what each said.
         """
-        image = self._stored(reference, platform) or self._pulled(reference, platform)
-        if self._verifier is not None and self._verifier.covers(reference):
-            self._verifier.after(image, platform)
+        said: list[str] = []
+        image = self._beside(reference, platform, said)
+        if image is None:
+            image = self._stored(reference, platform, said) or self._pulled(reference, platform, said)
+            self._verify(image, reference, platform)
         if image.platform.architecture and not platform.accepts(image.platform):
             log.info(f"{reference} is an image for {image.platform}, used for {platform}: it offers nothing else")
         return image
 
-    def _stored(self, reference: Reference, platform: Platform) -> Image | None:
+    def _beside(self, reference: Reference, platform: Platform, said: list[str]) -> Image | None:
+        """The image from a file or from the engine, which keep no signatures."""
+        if reference.transport is not None:
+            from moby.oci import local
+
+            return local.image(reference, platform, self._store)
+        if self._engine is None or self._pull is PullPolicy.ALWAYS or _is_local(reference):
+            return None
+        place = f"engine {self._engine.address}"
+        if self._verifier is not None and self._verifier.covers(reference):
+            said.append(f"{place}: not asked, as the image must be signed")
+            return None
+        try:
+            return self._engine.image(reference, platform, self._store)
+        except RegistryError as error:
+            said.append(f"{place}: {error.what}")
+            return None
+
+    def _verify(self, image: Image, reference: Reference, platform: Platform) -> None:
+        if self._verifier is not None and self._verifier.covers(reference):
+            self._verifier.after(image, platform)
+
+    def _stored(self, reference: Reference, platform: Platform, said: list[str]) -> Image | None:
+        place = f"store {self._store.root}"
         # What a digest names cannot have changed.
         if self._pull is PullPolicy.ALWAYS and reference.digest is None and not _is_local(reference):
+            said.append(f"{place}: not looked at, as pulling is forced")
             return None
-        return self._store.find(reference, platform)
+        image = self._store.find(reference, platform)
+        if image is None:
+            known = any(map(self._store.descriptors, reference.names))
+            said.append(f"{place}: not there for {platform}" if known else f"{place}: not there")
+        return image
 
-    def _pulled(self, reference: Reference, platform: Platform) -> Image:
+    def _pulled(self, reference: Reference, platform: Platform, said: list[str]) -> Image:
+        place = f"registry {reference.registry}"
         if _is_local(reference):
             fix = "build it: moby pkg build, or write @pkg:NAME in the YAML"
-            raise self._missing(reference, platform, "not a registry's name: these images are built here", fix)
+            raise _missing(reference, [*said, f"{place}: not a registry's name: these images are built here"], fix)
         if self._registry is None or self._pull is PullPolicy.NEVER:
-            raise self._missing(reference, platform, "not asked, as pulling is turned off", "allow pulling")
+            raise _missing(reference, [*said, f"{place}: not asked, as pulling is turned off"], "allow pulling")
         try:
             verifier = self._verifier if self._verifier is not None and self._verifier.covers(reference) else None
             check = partial(verifier.before, reference) if verifier is not None else None
@@ -75,15 +114,13 @@ class ImageSource:
         except IntegrityError:
             raise
         except RegistryError as error:
-            raise self._missing(reference, platform, error.what, error.fix) from error
+            raise _missing(reference, [*said, f"{place}: {error.what}"], error.fix) from error
 
-    def _missing(self, reference: Reference, platform: Platform, said: str, fix: str) -> RegistryError:
-        store = f"not there for {platform}" if any(map(self._store.descriptors, reference.names)) else "not there"
-        if self._pull is PullPolicy.ALWAYS and not _is_local(reference):
-            store = "not looked at, as pulling is forced"
-        places = (f"store {self._store.root}: {store}", f"registry {reference.registry}: {said}")
-        lines = "".join(f"\n  {number}. {place}" for number, place in enumerate(places, 1))
-        return RegistryError(f"image not found; looked in{lines}\n ", where=str(reference), fix=fix)
+
+def _missing(reference: Reference, said: Sequence[str], fix: str) -> RegistryError:
+    """The error that lists every place looked in, in order, and what each said."""
+    lines = "".join(f"\n  {number}. {each}" for number, each in enumerate(said, 1))
+    return RegistryError(f"image not found; looked in{lines}\n ", where=str(reference), fix=fix)
 
 
 def _is_local(reference: Reference) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -25,6 +26,7 @@ from moby.oci.manifest import (
     OCI_INDEX,
     OCI_LAYER_GZIP,
     OCI_MANIFEST,
+    REF_NAME,
     Descriptor,
     ImageConfig,
     Index,
@@ -55,6 +57,9 @@ class Store:
 
     def tag(self, name: str, descriptor: Descriptor) -> None:
         """Let ``name`` mean ``descriptor``, in place of what it meant before. Its blob must be here."""
+        named = {**(descriptor.annotations or {}), REF_NAME: name}
+        if self.descriptors(name) == (descriptor.model_copy(update={"annotations": named}),):
+            return
         with self._layout.changing() as index:
             layout.put(index, name, descriptor)
 
@@ -126,19 +131,24 @@ class Store:
         fits better, as it is the only thing that name can mean. A digest is found whether or not it has a name.
         """
         found = self.meaning(reference, platform)
-        return found[1] if found else None
+        return replace(found[1], root=found[0]) if found else None
 
     def meaning(self, reference: Reference, platform: Platform) -> tuple[Descriptor, Image] | None:
         """As ``find``, with the manifest or index that the name points at."""
         other: tuple[Descriptor, Image] | None = None
         meanings = self._meanings(reference)
         for descriptor in sorted(meanings, key=lambda each: each.media_type in INDEX_TYPES):
-            image = self._complete(reference, descriptor, platform, _MAX_DEPTH)
+            image = self._complete(reference, descriptor, platform, _MAX_DEPTH, set())
             if image is not None and platform.accepts(image.platform):
                 return descriptor, image
             if image is not None and descriptor.media_type not in INDEX_TYPES:
                 other = other or (descriptor, image)
         return other
+
+    def below(self, reference: Reference, root: Descriptor, platform: Platform) -> Image | None:
+        """The complete image for ``platform`` at or below ``root``, whatever its name; else the only one there is."""
+        image = self._complete(reference, root, platform, _MAX_DEPTH, set())
+        return replace(image, root=root) if image is not None else None
 
     def put_image(self, name: str, config: bytes, layers: Sequence[Descriptor], platform: Platform) -> Image:
         """Name an image made of stored ``layers`` (bottom first) and the JSON ``config``.
@@ -207,15 +217,21 @@ class Store:
         media_type = decode(self.read_blob(digest, MAX_MANIFEST_BYTES), "", where=str(digest)).media_type
         return [Descriptor(media_type=media_type, digest=digest, size=path.stat().st_size)]
 
-    def _complete(self, reference: Reference, descriptor: Descriptor, platform: Platform, depth: int) -> Image | None:
-        """The image below ``descriptor`` when every blob of it is here. Indexes nest at most ``depth`` deep."""
-        if not self.has(descriptor):
+    def _complete(
+        self, reference: Reference, descriptor: Descriptor, platform: Platform, depth: int, seen: set[Digest]
+    ) -> Image | None:
+        """The image below ``descriptor`` when every blob of it is here.
+
+        Indexes nest at most ``depth`` deep, and each manifest is looked at once.
+        """
+        if descriptor.digest in seen or not self.has(descriptor):
             return None
+        seen.add(descriptor.digest)
         document = self.read_manifest(descriptor)
         if isinstance(document, Manifest):
             return self._image(reference, descriptor, document)
         for each in document.candidates(platform) if depth else ():
-            image = self._complete(reference, each, platform, depth - 1)
+            image = self._complete(reference, each, platform, depth - 1, seen)
             if image is not None and platform.accepts(image.platform):
                 return image
         return None

@@ -25,7 +25,8 @@ from moby.oci.store import Store
 from moby.oci.trust_signatures import Kept, Online, Search, Shelf, Signature
 
 if TYPE_CHECKING:
-    from moby.oci.remote import Document, Remote
+    from moby.oci.document import Document
+    from moby.oci.remote import Remote
 
 _LOCAL = ("localhost", "moby")
 _FIX = "sign it: cosign sign --key, or moby cache push --sign; is the right key under trust: keys?"

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from moby.errors import IntegrityError
+from moby.oci.document import Document, checked
 from moby.oci.manifest import MAX_MANIFEST_BYTES, Descriptor, Index, Manifest
-from moby.oci.remote import Document, checked
 from moby.oci.store import Store
 
 _MAX_DEPTH = 4
