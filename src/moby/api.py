@@ -55,7 +55,8 @@ class BuildOptions:
 
     ``architecture`` is the target's name, this host's when empty. ``pull`` asks the registry even for images the store
     has. ``decompress_kernel`` writes the kernel unpacked. ``size`` is the least size of disks, such as ``2G``.
-    ``verity`` has the kernel check roots on disks.
+    ``root`` is ``squashfs`` or ``erofs`` for disks
+    with a root of their own; ``verity`` has the kernel check it.
     ``sign_key`` and ``sign_certificate`` are PEM files that EFI programs are signed with. ``sbom``
     is where the image holds its SBOM, ``""`` for none; it says the build's time if ``sbom_current_time``, else a fixed
     one. ``keys`` are files of public keys beside those of the YAML's ``trust:``; ``policy`` is ``require`` or ``warn``
@@ -69,6 +70,7 @@ class BuildOptions:
     docker: bool = False
     decompress_kernel: bool = False
     size: str = ""
+    root: str = ""
     verity: bool = False
     sign_key: Path | None = None
     sign_certificate: Path | None = None
@@ -156,18 +158,25 @@ def _settings(
     context: Context,
 ) -> outputs.Settings:
     """What the outputs of ``job`` are told; the boot component is built when a format needs it."""
+    for format in job.formats:
+        if options.root and not format.partitioned:
+            raise ConfigError(f"{format.name} has no disk for a root", where="--root", fix="build raw-efi, say")
+        if options.verity and not (options.root or format.stage1):
+            fix = "give --root squashfs, or build kernel+squashfs"
+            raise ConfigError(f"the root of {format.name} is not on a disk", where="--verity", fix=fix)
     platform = Platform(os="linux", architecture=target.value)
 
     def component(name: str) -> outputs.BootCode:
         return outputs.BootCode(store, components.image(components.recipe(name), platform))
 
     boot_code = component("boot") if any(format.boot_code for format in job.formats) else None
-    stage1 = component("stage1") if any(format.stage1 for format in job.formats) else None
+    stage1 = component("stage1") if options.root or any(format.stage1 for format in job.formats) else None
     return outputs.Settings(
         decompress_kernel=options.decompress_kernel,
         disk_bytes=outputs.parse_size(options.size) if options.size else 0,
         boot_code=boot_code,
         stage1=stage1,
+        root=outputs.RootKind(options.root) if options.root else None,
         verity=options.verity,
         signer=_signer(options),
         sbom=sbom(options, context),

@@ -37,10 +37,11 @@ class Case:
     firmware: Firmware
     architecture: str = "amd64"
     quick: bool = False
+    root: str = ""
 
     @property
     def row(self) -> str:
-        return f"| {self.format} | {self.firmware.value} | {self.architecture} |"
+        return f"| {self.format} | {self.root or '–'} | {self.firmware.value} | {self.architecture} |"
 
 
 CASES = (
@@ -58,6 +59,10 @@ CASES = (
     Case("kernel+squashfs", Firmware.DIRECT, "arm64"),
     Case("kernel+erofs", Firmware.DIRECT),
     Case("kernel+iso", Firmware.DIRECT),
+    Case("raw-efi", Firmware.EFI, root="squashfs"),
+    Case("raw-efi", Firmware.EFI, root="erofs"),
+    Case("raw-bios", Firmware.BIOS, root="squashfs"),
+    Case("qcow2-efi", Firmware.EFI, root="squashfs"),
     Case("aws", Firmware.BIOS),
     Case("qcow2-bios", Firmware.BIOS),
     Case("qcow2-efi", Firmware.EFI),
@@ -73,8 +78,8 @@ HEAD = """\
 Every row of the first table was booted by the tests to the same web page (`scripts/test --all`, QEMU's emulator). This
 page is made from the tests by `pytest tests/boot/test_formats.py --update-golden`.
 
-| Format | Firmware | Architecture |
-|---|---|---|
+| Format | `--root` | Firmware | Architecture |
+|---|---|---|---|
 """
 SECOND = """
 ## All formats
@@ -86,7 +91,7 @@ SECOND = """
 
 def parameters() -> Iterator[object]:
     for case in CASES:
-        name = f"{case.format}-{case.firmware.value}-{case.architecture}"
+        name = "-".join(filter(None, (case.format, case.root, case.firmware.value, case.architecture)))
         yield pytest.param(case, id=name, marks=() if case.quick else pytest.mark.long)
 
 
@@ -100,7 +105,7 @@ def page() -> str:
     return HEAD + booted + SECOND + listed
 
 
-Builder = Callable[[str, str], Artifact]
+Builder = Callable[[Case], Artifact]
 
 
 @pytest.fixture(scope="module")
@@ -108,15 +113,15 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Builder:
     """Builds a format for an architecture, each once."""
     directory = tmp_path_factory.mktemp("formats")
     (directory / "web.yml").write_text(YAML)
-    made: dict[tuple[str, str], Artifact] = {}
+    made: dict[tuple[str, str, str], Artifact] = {}
 
-    def build(format: str, architecture: str) -> Artifact:
-        key = (format, architecture)
+    def build(case: Case) -> Artifact:
+        key = (case.format, case.architecture, case.root)
         if key not in made:
-            options = moby.BuildOptions(architecture=architecture)
-            name = f"{format}-{architecture}"
+            options = moby.BuildOptions(architecture=case.architecture, root=case.root)
+            name = "-".join(key)
             (made[key],) = moby.build(
-                directory / "web.yml", formats=[format], name=name, directory=directory, options=options
+                directory / "web.yml", formats=[case.format], name=name, directory=directory, options=options
             )
         return made[key]
 
@@ -144,7 +149,7 @@ def boot(artifact: Artifact, firmware: Firmware) -> tuple[bytes, float]:
 
 @pytest.mark.parametrize("case", list(parameters()))
 def test_the_format_boots_to_the_page(case: Case, built: Builder) -> None:
-    answer, taken = boot(built(case.format, case.architecture), case.firmware)
+    answer, taken = boot(built(case), case.firmware)
     assert answer == b"a page of every format"
     print(f"{case.row} {taken:.1f} s")
 

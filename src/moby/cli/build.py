@@ -60,6 +60,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--key", action="append", default=[], metavar="FILE", help="public key (cosign.pub) that images are signed with"
     )
+    parser.add_argument("--root", choices=("squashfs", "erofs"), default="", help="give disks a root of their own")
     parser.add_argument("--verity", action="store_true", help="have the kernel check a root on a disk (dm-verity)")
     parser.add_argument("--sign-key", type=Path, metavar="PEM", help="sign EFI programs with this key")
     parser.add_argument("--sign-cert", type=Path, metavar="PEM", help="the certificate of --sign-key")
@@ -139,6 +140,7 @@ def execute(arguments: argparse.Namespace, context: Context) -> int:
         docker=arguments.docker,
         decompress_kernel=arguments.decompress_kernel,
         size=arguments.size,
+        root=arguments.root,
         verity=arguments.verity,
         sign_key=arguments.sign_key,
         sign_certificate=arguments.sign_cert,

@@ -24,6 +24,7 @@ LINUX = uuid.UUID("0fc63daf-8483-4772-8e79-3d69d8477de4")
 # Table 5.8 "Defined GPT partition entry - attributes".
 REQUIRED = 1 << 0
 LEGACY_BOOTABLE = 1 << 2
+READ_ONLY = 1 << 60  # Discoverable Partitions Specification
 
 ENTRIES = 128
 FIRST_USABLE = 34

@@ -21,12 +21,23 @@ from moby.outputs.iso import ISO, ISO_EFI_INITRD
 from moby.outputs.job import Job, default_name
 from moby.outputs.kernel_initrd import KERNEL_INITRD
 from moby.outputs.oci import OCI
-from moby.outputs.settings import BootCode, Settings, parse_size
+from moby.outputs.settings import BootCode, RootKind, Settings, parse_size
 from moby.outputs.tar import TAR
 from moby.outputs.uki import UKI
 from moby.plan import Plan
 
-__all__ = ["FORMATS", "BootCode", "Format", "Job", "Settings", "check", "default_name", "parse_size", "write"]
+__all__ = [
+    "FORMATS",
+    "BootCode",
+    "Format",
+    "Job",
+    "RootKind",
+    "Settings",
+    "check",
+    "default_name",
+    "parse_size",
+    "write",
+]
 
 FORMATS: Mapping[str, Format] = MappingProxyType(
     {

@@ -68,6 +68,7 @@ _OVA = Format(
     write=_write_ova,
     architectures=bios.ARCHITECTURES,
     boot_code=True,
+    partitioned=True,
 )
 
 CONTAINERS = (

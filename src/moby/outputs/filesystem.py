@@ -17,7 +17,7 @@ from moby.formats.entry import Entry
 from moby.outputs import bios, iso, rootdisk, stage1, uki
 from moby.outputs.format import File, Format, Targets
 from moby.outputs.hostfiles import host_files
-from moby.outputs.rootdisk import RootKind
+from moby.outputs.settings import RootKind
 from moby.outputs.source import Source
 
 _UNKNOWN = "0" * 16

@@ -6,7 +6,6 @@ in the YAML wins. With verity, the hash tree and its superblock follow the file 
 
 from __future__ import annotations
 
-import enum
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import BinaryIO
 from moby.formats import erofs, squashfs, verity
 from moby.formats.entry import Entry
 from moby.outputs import stage1
+from moby.outputs.settings import RootKind
 from moby.outputs.source import Source
 from moby.rootfs.constants import FIXED_MTIME_S
 
@@ -22,14 +22,6 @@ BLOCK_BYTES = 4096
 _PIECES = ((0, 2048), (32768, 2048))
 _LEAST_BYTES = 64 << 10
 _FNV_OFFSET, _FNV_PRIME = 0xCBF29CE484222325, 0x100000001B3
-
-
-class RootKind(enum.StrEnum):
-    """File systems of roots, by the names that Linux has for them."""
-
-    SQUASHFS = "squashfs"
-    EROFS = "erofs"
-    ISO9660 = "iso9660"
 
 
 def entries(source: Source) -> Iterator[Entry]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import functools
 import re
 from dataclasses import dataclass
@@ -19,6 +20,14 @@ if TYPE_CHECKING:
 
 _FILE_LIMIT = 8 << 20
 _SIZE = re.compile(r"(\d{1,7})([MG]?)")
+
+
+class RootKind(enum.StrEnum):
+    """File systems of roots, by the names that Linux has for them."""
+
+    SQUASHFS = "squashfs"
+    EROFS = "erofs"
+    ISO9660 = "iso9660"
 
 
 class BootCode:
@@ -48,7 +57,7 @@ class Settings:
     """What all formats of a build are told.
 
     ``disk_bytes`` is the least size of disks. ``boot_code`` and ``stage1`` are given where a chosen format needs them.
-    ``verity`` has the kernel check roots on disks.
+    ``root`` is the file system of a root on a disk, None for one in RAM; ``verity`` has the kernel check it.
     ``signer`` signs EFI programs. ``decompress_kernel`` writes the kernel unpacked. ``sbom`` goes into the root.
     """
 
@@ -56,6 +65,7 @@ class Settings:
     disk_bytes: int = 0
     boot_code: BootCode | None = None
     stage1: BootCode | None = None
+    root: RootKind | None = None
     verity: bool = False
     signer: Signer | None = None
     sbom: Sbom | None = None

@@ -96,8 +96,13 @@ def _artifact(
         firmware=format.firmware,
         files=files,
         size_bytes=size_bytes,
-        root_bytes=source.root_bytes,
+        root_bytes=0 if _on_disk(format, source) else source.root_bytes,
     )
+
+
+def _on_disk(format: Format, source: Source) -> bool:
+    """Whether the root is not unpacked into RAM."""
+    return format.stage1 or (format.partitioned and source.settings.root is not None)
 
 
 def _made(folder: Path) -> Path:
