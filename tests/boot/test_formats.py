@@ -41,7 +41,7 @@ class Case:
 
     @property
     def row(self) -> str:
-        return f"| {self.format} | {self.root or '–'} | {self.firmware.value} | {self.architecture} |"
+        return f"| {self.format} | {self.root or '-'} | {self.firmware.value} | {self.architecture} |"
 
 
 CASES = (
