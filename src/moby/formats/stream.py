@@ -9,6 +9,15 @@ from moby.errors import IntegrityError
 
 CHUNK_BYTES = 1 << 18
 SMALL_BYTES = 1 << 20
+_SHOWN_CHARACTERS = 240
+
+
+def shown(name: str) -> str:
+    """A name for a message: quoted, so that control characters do no harm, and not longer than a line or three."""
+    if len(name) <= _SHOWN_CHARACTERS:
+        return repr(name)
+    half = _SHOWN_CHARACTERS // 2
+    return f"{name[:half]!r}…{name[-half:]!r} ({len(name)} characters)"
 
 
 class Source:
@@ -23,8 +32,16 @@ class Source:
 
     def fail(self, what: str) -> IntegrityError:
         """An error that names the archive and the entry at hand."""
-        place = f"{self.where}: {self.entry!r}" if self.where and self.entry else self.where or repr(self.entry)
-        return IntegrityError(what, where=place if place != "''" else "")
+        return IntegrityError(what, where=": ".join(filter(None, (self.where, self.entry and shown(self.entry)))))
+
+    def _read(self, count: int) -> bytes:
+        """At most ``count`` bytes; what is wrong with the stream is said about the entry that it cuts short."""
+        try:
+            return self._stream.read(count)
+        except IntegrityError as error:
+            if error.where != self.where or not self.entry:
+                raise
+            raise self.fail(error.what) from error
 
     def take(self, count: int) -> bytes:
         """Exactly ``count`` bytes."""
@@ -35,7 +52,7 @@ class Source:
         parts = [self._buffer[start:]]
         missing = count - len(parts[0])
         while missing > 0:
-            chunk = self._stream.read(max(missing, CHUNK_BYTES) if missing < SMALL_BYTES else SMALL_BYTES)
+            chunk = self._read(max(missing, CHUNK_BYTES) if missing < SMALL_BYTES else SMALL_BYTES)
             if not chunk:
                 raise self.fail(f"the archive is truncated: {missing} bytes are missing")
             parts.append(chunk[:missing])
@@ -53,7 +70,7 @@ class Source:
     def peek(self, count: int) -> bytes:
         """The next ``count`` bytes, or as many as are left, without taking them."""
         while len(self._buffer) - self._position < count:
-            chunk = self._stream.read(CHUNK_BYTES)
+            chunk = self._read(CHUNK_BYTES)
             if not chunk:
                 break
             self._buffer, self._position = self._buffer[self._position :] + chunk, 0
@@ -63,7 +80,7 @@ class Source:
         """Whether nothing is left."""
         if self._position < len(self._buffer):
             return False
-        self._buffer, self._position = self._stream.read(CHUNK_BYTES), 0
+        self._buffer, self._position = self._read(CHUNK_BYTES), 0
         return not self._buffer
 
     def drain(self) -> None:

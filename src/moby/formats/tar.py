@@ -26,6 +26,9 @@ END = bytes(2 * BLOCK_BYTES)
 # Mode, uid, gid, size and mtime, without the byte that ends each.
 _FIELDS = struct.Struct("100x7sx7sx7sx11sx11sx")
 _MAX_ID = 0xFFFFFFFF
+# Linux has no larger device numbers: 12 bits and 20 bits (MINORBITS of the kernel, with mknod's encoding).
+_MAX_MAJOR, _MAX_MINOR = 0xFFF, 0xFFFFF
+_MAX_TIME_S = 1 << 62
 _ZERO = bytes(BLOCK_BYTES)
 _KINDS = {
     b"0": Kind.FILE,
@@ -47,7 +50,10 @@ _PAX_KEYS = frozenset(("path", "linkpath", "size", "uid", "gid", "mtime"))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What one archive may ask for: entries, bytes of one entry's names and attributes, bytes of one file."""
+    """What one archive may ask for: entries, bytes of one entry's names and attributes, bytes of one file.
+
+    ``header_bytes`` holds for all the extension headers before one entry together.
+    """
 
     entries: int = 1_000_000
     header_bytes: int = 1 << 20
@@ -85,6 +91,7 @@ class _Reader:
         self._limits = limits
         self._global: dict[str, bytes] = {}
         self._pax: dict[str, bytes] = {}
+        self._extended = 0
 
     def entries(self) -> Iterator[Entry]:
         source, count = self._source, 0
@@ -97,8 +104,8 @@ class _Reader:
                 self._extend(flag, block)
                 continue
             entry = self._entry(block, flag)
-            if self._pax:
-                self._pax = dict(self._global)
+            if self._extended:
+                self._pax, self._extended = dict(self._global), 0
             count += 1
             if count > self._limits.entries:
                 raise source.fail(f"the archive has more than {self._limits.entries} entries")
@@ -137,6 +144,8 @@ class _Reader:
             size = 0
         if not (0 <= uid <= _MAX_ID and 0 <= gid <= _MAX_ID and 0 <= size <= self._limits.file_bytes):
             raise source.fail(f"size or owner out of range: {size} bytes, owner {uid}:{gid}")
+        if not -_MAX_TIME_S < mtime_s < _MAX_TIME_S:
+            raise source.fail("time out of range")
         device = kind is Kind.CHAR or kind is Kind.BLOCK
         return Entry(
             path=self._clean(source.entry, root=kind is Kind.DIRECTORY),
@@ -147,8 +156,8 @@ class _Reader:
             mtime_s=mtime_s,
             size=size,
             target=self._target(kind, block) if kind is Kind.SYMLINK or kind is Kind.HARDLINK else "",
-            major=self._number(block[329:337], "major") if device else 0,
-            minor=self._number(block[337:345], "minor") if device else 0,
+            major=self._device(block[329:337], "major", _MAX_MAJOR) if device else 0,
+            minor=self._device(block[337:345], "minor", _MAX_MINOR) if device else 0,
             xattrs=xattrs,
             data=source.take(size + -size % BLOCK_BYTES)[:size] if 0 < size <= SMALL_BYTES else b"",
         )
@@ -212,6 +221,12 @@ class _Reader:
         except ValueError:
             raise self._source.fail(f"{what} is not an octal number: {field!r}") from None
 
+    def _device(self, field: bytes, what: str, limit: int) -> int:
+        number = self._number(field, what)
+        if not 0 <= number <= limit:
+            raise self._source.fail(f"{what} number {number} of a device is out of range")
+        return number
+
     def _decimal(self, key: str, default: int) -> int:
         """The whole part of a pax number, rounded down."""
         raw = self._pax.get(key)
@@ -222,15 +237,17 @@ class _Reader:
             value = int(whole)
         except ValueError:
             raise self._source.fail(f"pax record {key} is not a number: {raw[:40]!r}") from None
-        if not -(1 << 62) < value < 1 << 62:
+        if not -_MAX_TIME_S < value < _MAX_TIME_S:
             raise self._source.fail(f"pax record {key} is out of range")
         return value - 1 if whole.startswith(b"-") and fraction.strip(b"0") else value
 
     def _extend(self, flag: bytes, block: bytes) -> None:
         """Take one extension header's content."""
         _, _, _, size, _ = self._numbers(block)
-        if not 0 <= size <= self._limits.header_bytes:
-            raise self._source.fail(f"an extended header of {size} bytes is larger than {self._limits.header_bytes}")
+        self._extended += BLOCK_BYTES + size
+        if not 0 <= size <= self._limits.header_bytes or self._extended > self._limits.header_bytes + BLOCK_BYTES:
+            what = f"an extended header of {size} bytes, {self._extended} with those before it, is larger than"
+            raise self._source.fail(f"{what} {self._limits.header_bytes}")
         content = self._source.take(size + -size % BLOCK_BYTES)[:size]
         if flag == b"L" or flag == b"K":
             self._pax["path" if flag == b"L" else "linkpath"] = _text(content)

@@ -44,15 +44,16 @@ def entries(store: Store, image: Image, *, origin: str = "", max_entries: int = 
         with _opened(store, layer, where, check=True) as stream:
             for entry in tar.read(stream, limits=tar.Limits(entries=max_entries), where=where):
                 tree.add(entry)
-    yield from _Writer(tree.flatten(), origin).entries(store, image)
+    yield from _Writer(tree.flatten(), origin, tar.Limits(entries=max_entries)).entries(store, image)
 
 
 class _Writer:
     """The data pass: gives each entry that ``flat`` keeps, with its final path."""
 
-    def __init__(self, flat: Flat, origin: str) -> None:
+    def __init__(self, flat: Flat, origin: str, limits: tar.Limits) -> None:
         self._flat = flat
         self._origin = origin
+        self._limits = limits
         self._specials: dict[int, Entry] = {}
         self._linked = Counter(origin for origin, _ in flat.links.values())
 
@@ -60,7 +61,7 @@ class _Writer:
         for number, layer in enumerate(image.layers):
             where = _where(image, layer)
             with _opened(store, layer, where, check=False) as stream:
-                for ordinal, entry in enumerate(tar.read(stream, where=where)):
+                for ordinal, entry in enumerate(tar.read(stream, limits=self._limits, where=where)):
                     yield from self._one(place(number, ordinal), entry, self._flat.kept[number][ordinal])
         for path in sorted(self._flat.directories):
             yield from self._directories(path)

@@ -30,8 +30,9 @@ from moby.oci.reference import Reference
 from moby.oci.store import Store
 
 _MAX_DEPTH = 3
-# Manifests that the indexes of one image may send us to; real ones need one or two, and SBOMs as many again.
+# What the indexes of one image may send us to; real ones need one or two manifests of a kilobyte, with SBOMs some more.
 _MAX_CHILDREN = 256
+_MAX_CHILDREN_BYTES = 16 << 20
 # Looks at what the name means before anything below it is pulled; raises to refuse it.
 Check = Callable[[Document], None]
 
@@ -134,9 +135,10 @@ class Pull:
     def _child(self, descriptor: Descriptor) -> Document:
         """A manifest that an index names, from the store or the registry."""
         self.children.append(descriptor)
-        if len(self.children) > _MAX_CHILDREN:
+        if len(self.children) > _MAX_CHILDREN or sum(each.size for each in self.children) > _MAX_CHILDREN_BYTES:
             where = self.place.url("manifests", self.reference.locator)
-            raise IntegrityError(f"its indexes lead to more than {_MAX_CHILDREN} manifests", where=redact(where))
+            what = f"its indexes lead to more than {_MAX_CHILDREN} manifests, or {_MAX_CHILDREN_BYTES} bytes of them"
+            raise IntegrityError(what, where=redact(where))
         if descriptor.size > MAX_MANIFEST_BYTES or not self.store.has(descriptor):
             return self.place.child(descriptor)
         data = self.store.read_blob(descriptor.digest, MAX_MANIFEST_BYTES)

@@ -18,10 +18,11 @@ from dataclasses import dataclass, field, replace
 
 from moby.errors import IntegrityError
 from moby.formats.entry import Entry, Kind, directory
+from moby.formats.stream import shown
 
 MAX_ENTRIES = 1_000_000
 _TEXT_BYTES_PER_ENTRY = 200
-_STEPS_PER_ENTRY = 100
+_STEPS_PER_ENTRY = 25
 _MAX_FOLLOWED = 40
 _MAX_NAME_BYTES = 255
 _WHITEOUT = ".wh."
@@ -273,13 +274,15 @@ class Tree:
                 child = self._make(trail[-1], part, child)
             trail.append(child)
             names.append(part)
+        if self._steps < 0:
+            raise self._fail("the image's names take too long to follow")
         return trail, names
 
     def _check_walk(self, followed: int) -> None:
         if followed > _MAX_FOLLOWED:
             raise self._fail("too many symbolic links in the entry's path")
         if self._steps < 0:
-            raise self._fail("the image's symbolic links take too long to follow")
+            raise self._fail("the image's names take too long to follow")
 
     def _make(self, folder: _Folder, name: str, old: _Node | None) -> _Folder:
         """A directory that the archive implies."""
@@ -295,7 +298,7 @@ class Tree:
             raise self._fail("the image's names and links are too long to be held in memory")
 
     def _fail(self, what: str) -> IntegrityError:
-        return IntegrityError(what, where=f"{self._where}: {self._name!r}")
+        return IntegrityError(what, where=f"{self._where}: {shown(self._name)}")
 
 
 def _layer(node: _Node) -> int:
