@@ -27,6 +27,8 @@ COMMANDS: Mapping[str, str] = {
     "validate": "check YAML files without building",
     "explain": "say where a path or a setting of an image comes from",
     "migrate": "print a file of March 2017 in the language of today",
+    "inspect": "show what an image is made of",
+    "diff": "show what differs between two images",
     "schema": "print the JSON Schema of the YAML language",
     "pkg": "build components from Debian packages, no Docker needed",
     "ps": "list running machines",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import bisect
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, BinaryIO, cast
 
 
@@ -83,6 +84,23 @@ class _Mapped(_View):
         return self._stream.read(count).ljust(count, b"\0")
 
 
+class _Sparse(_View):
+    def __init__(self, stream: BinaryIO, size: int, extents: Sequence[tuple[int, int, int]]) -> None:
+        super().__init__(size)
+        self._stream = stream
+        self._extents = extents
+
+    def _at(self, position: int, count: int) -> bytes:
+        index = bisect.bisect_right(self._extents, position, key=lambda each: each[0])
+        following = self._extents[index][0] if index < len(self._extents) else self.size
+        start, length, place = self._extents[index - 1] if index else (0, 0, 0)
+        if position < start + length:
+            count = min(count, start + length - position)
+            self._stream.seek(place + position - start)
+            return self._stream.read(count).ljust(count, b"\0")
+        return bytes(min(count, following - position))
+
+
 def window(stream: BinaryIO, offset: int, size: int) -> BinaryIO:
     """``size`` bytes of the seekable ``stream`` from ``offset`` on, fewer where it ends before. Reading moves it."""
     end = stream.seek(0, io.SEEK_END)
@@ -97,3 +115,11 @@ def blocks(size: int, block_bytes: int, block: Callable[[int], bytes | None]) ->
 def mapped(stream: BinaryIO, size: int, block_bytes: int, place: Callable[[int], int | None]) -> BinaryIO:
     """A disk of ``size`` bytes whose blocks lie in ``stream`` where ``place`` says; None is one of zeros."""
     return cast(BinaryIO, io.BufferedReader(_Mapped(stream, size, block_bytes, place), 1 << 16))
+
+
+def sparse(stream: BinaryIO, size: int, extents: Sequence[tuple[int, int, int]]) -> BinaryIO:
+    """A file of ``size`` bytes with holes; ``extents`` are start, length and place in ``stream`` of what it has.
+
+    They are sorted and do not overlap.
+    """
+    return cast(BinaryIO, io.BufferedReader(_Sparse(stream, size, extents), 1 << 16))
