@@ -30,7 +30,7 @@ class Shelf:
         if reference not in known and not self.everything:
             raise RegistryError(f"image {reference} not found", fix="check the name")
         config = known.get(reference, ImageConfig())
-        digest = Digest.of(str((reference, platform)).encode())
+        digest = Digest.of(f"{reference} {platform}".encode())
         return Image(reference=reference, digest=digest, platform=platform, config=config, layers=())
 
 
