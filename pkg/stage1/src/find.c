@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 /* Two pieces tell the file systems apart: superblocks of squashfs and EROFS, and the volume descriptor of ISO 9660. */
-enum { PIECE_BYTES = 2048, SECOND_PIECE = 32768, WAIT_MS = 30000, STEP_MS = 20 };
+enum { PIECE_BYTES = 2048, SECOND_PIECE = 32768, STEP_MS = 20 };
 
 /* FNV-1a: tells devices apart, and is no security; that is verity's. */
 static uint64_t fnv1a(const unsigned char *data, size_t size)
@@ -55,10 +55,10 @@ static int scan(const char *hash, char *out, size_t size)
 	return found;
 }
 
-int find_root(const char *hash, char *out, size_t size)
+int find_root(const char *hash, int wait_ms, char *out, size_t size)
 {
 	const struct timespec step = {.tv_nsec = STEP_MS * 1000000L};
-	for (int waited = 0; waited < WAIT_MS; waited += STEP_MS) {
+	for (int waited = 0; waited < wait_ms; waited += STEP_MS) {
 		if (scan(hash, out, size))
 			return 1;
 		nanosleep(&step, NULL);

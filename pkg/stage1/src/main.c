@@ -9,9 +9,10 @@
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
-enum { CMDLINE_BYTES = 4096, WORD_BYTES = 512 };
+enum { CMDLINE_BYTES = 4096, WORD_BYTES = 512, SHORT_MS = 200, LONG_MS = 30000 };
 
 _Noreturn void fail(const char *what, const char *name)
 {
@@ -58,22 +59,26 @@ static void open_console(void)
 		close(fd);
 }
 
-/* Modules that hardware or kernel refuse are no fault: there may be no such device. */
-static void load_modules(void)
+/*
+ * The next group of the list, up to an empty line. Modules that hardware or kernel refuse are no fault: there may be no
+ * such device. 0 when there is no further group.
+ */
+static int load_group(FILE *list)
 {
 	char line[WORD_BYTES];
-	FILE *list = fopen("/modules", "re");
-	if (list == NULL)
-		return;
-	while (fgets(line, sizeof line, list) != NULL) {
+	int count = 0;
+	while (list != NULL && fgets(line, sizeof line, list) != NULL) {
 		line[strcspn(line, "\n")] = '\0';
+		if (line[0] == '\0')
+			break;
+		count++;
 		int fd = open(line, O_RDONLY | O_CLOEXEC);
 		if (fd < 0)
 			continue;
 		syscall(SYS_finit_module, fd, "", 0);
 		close(fd);
 	}
-	fclose(list);
+	return count;
 }
 
 static void read_cmdline(char *out, size_t size)
@@ -85,23 +90,38 @@ static void read_cmdline(char *out, size_t size)
 		fclose(file);
 }
 
-static void find_device(const char *cmdline, char *out, size_t size)
+static void wait_for(const char *device)
+{
+	const struct timespec step = {.tv_nsec = 20000000L};
+	for (int waited = 0; waited < LONG_MS && access(device, F_OK) < 0; waited += 20)
+		nanosleep(&step, NULL);
+}
+
+static void find_device(const char *cmdline, FILE *list, char *out, size_t size)
 {
 	char hash[WORD_BYTES];
-	if (option(cmdline, "root", out, size) && out[0] == '/')
+	if (option(cmdline, "root", out, size) && out[0] == '/') {
+		while (load_group(list))
+			;
+		wait_for(out);
 		return;
+	}
 	if (!option(cmdline, "moby.root", hash, sizeof hash))
 		fail("neither root= nor moby.root= is given", "command line");
-	if (!find_root(hash, out, size))
+	/* The usual disks of virtual machines first: every further module costs time. */
+	while (load_group(list))
+		if (find_root(hash, SHORT_MS, out, size))
+			return;
+	if (!find_root(hash, LONG_MS, out, size))
 		fail("no disk or CD starts with it", hash);
 }
 
-static void mount_root(const char *cmdline)
+static void mount_root(const char *cmdline, FILE *list)
 {
 	static const char *const kinds[] = {"squashfs", "erofs", "iso9660"};
 	char device[WORD_BYTES], spec[WORD_BYTES], mapped[WORD_BYTES], kind[WORD_BYTES];
 	const char *source = device;
-	find_device(cmdline, device, sizeof device);
+	find_device(cmdline, list, device, sizeof device);
 	if (option(cmdline, "moby.verity", spec, sizeof spec)) {
 		open_verity(device, spec, mapped, sizeof mapped);
 		source = mapped;
@@ -140,8 +160,7 @@ int main(int argc, char **argv)
 	mount_kernel();
 	open_console();
 	read_cmdline(cmdline, sizeof cmdline);
-	load_modules();
-	mount_root(cmdline);
+	mount_root(cmdline, fopen("/modules", "re"));
 	start(argv);
 	return 1;
 }

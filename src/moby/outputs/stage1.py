@@ -18,12 +18,12 @@ from moby.outputs.source import Source
 from moby.rootfs.constants import FIXED_MTIME_S
 from moby.rootfs.kernel import CMDLINE, KERNEL, ORIGIN
 
-# Disks and CDs of machines, virtual ones first, and the file systems of roots. What a kernel has built in or lacks is
-# left out.
-_WANTED = (
-    *("virtio_pci", "virtio_mmio", "virtio_blk", "virtio_scsi", "sd_mod", "sr_mod", "ahci", "ata_piix", "nvme"),
-    *("hv_storvsc", "xen_blkfront", "vmw_pvscsi", "usb_storage", "uas", "xhci_pci", "ehci_pci"),
-    *("loop", "squashfs", "erofs", "isofs", "dm_mod", "dm_verity"),
+# File systems and the disks of most virtual machines; then, where the root is not on one of those, what others have.
+# Modules that a kernel has built in or lacks are left out.
+_GROUPS = (
+    ("virtio_pci", "virtio_mmio", "virtio_blk", "loop", "squashfs", "erofs", "isofs", "dm_mod", "dm_verity"),
+    ("virtio_scsi", "sd_mod", "sr_mod", "ahci", "ata_piix", "nvme", "hv_storvsc", "xen_blkfront", "vmw_pvscsi"),
+    ("usb_storage", "uas", "xhci_pci", "ehci_pci"),
 )
 _MODULES = "lib/modules/"
 _DEPENDENCIES = "modules.dep"
@@ -79,15 +79,15 @@ def _entries(source: Source) -> Iterator[Entry]:
         yield directory(name, mtime_s=FIXED_MTIME_S)
     yield file("init", source.stage1.read("init"), mode=0o755, mtime_s=FIXED_MTIME_S)
     yield Entry(path="dev/console", kind=Kind.CHAR, mode=0o600, mtime_s=FIXED_MTIME_S, major=5, minor=1)
-    order = load_order(_dependencies(source), _WANTED)
-    names = {path: posixpath.basename(path) for path in order}
-    wanted = set(order)
+    dependencies = _dependencies(source)
+    groups = load_order(dependencies, _GROUPS)
+    wanted = {path for group in groups for path in group}
     yield directory("lib", mtime_s=FIXED_MTIME_S)
     for entry in _kernel_entries(source):
         path = _below_modules(entry.path)
         if path in wanted and entry.kind is Kind.FILE:
-            yield file(f"lib/{names[path]}", _bytes(entry), mtime_s=FIXED_MTIME_S)
-    listed = "".join(f"/lib/{names[path]}\n" for path in order)
+            yield file(f"lib/{posixpath.basename(path)}", _bytes(entry), mtime_s=FIXED_MTIME_S)
+    listed = "\n".join("".join(f"/lib/{posixpath.basename(path)}\n" for path in group) for group in groups)
     yield file("modules", listed.encode(), mtime_s=FIXED_MTIME_S)
 
 
@@ -102,24 +102,23 @@ def _dependencies(source: Source) -> Mapping[str, tuple[str, ...]]:
     return {}
 
 
-def load_order(dependencies: Mapping[str, tuple[str, ...]], wanted: tuple[str, ...]) -> tuple[str, ...]:
-    """Paths of ``wanted`` modules and all they need, each after what it needs."""
+def load_order(
+    dependencies: Mapping[str, tuple[str, ...]], groups: tuple[tuple[str, ...], ...]
+) -> tuple[tuple[str, ...], ...]:
+    """Paths of the modules of each group and all they need, each once and after what it needs; no empty groups."""
     by_name = {posixpath.basename(path).partition(".")[0].replace("-", "_"): path for path in dependencies}
-    order: dict[str, None] = {}
-
-    def add(path: str) -> None:
-        if path in order:
-            return
-        # A line lists what has to be loaded from its end on.
-        for needed in reversed(dependencies.get(path, ())):
-            if needed not in order:
-                order[needed] = None
-        order[path] = None
-
-    for name in wanted:
-        if name in by_name:
-            add(by_name[name])
-    return tuple(order)
+    seen: set[str] = set()
+    ordered = []
+    for group in groups:
+        order: list[str] = []
+        for path in (by_name[name] for name in group if name in by_name):
+            # A line lists what has to be loaded from its end on.
+            for needed in (*reversed(dependencies[path]), path):
+                if needed not in seen:
+                    seen.add(needed)
+                    order.append(needed)
+        ordered.append(tuple(order))
+    return tuple(group for group in ordered if group)
 
 
 def _below_modules(path: str) -> str:
