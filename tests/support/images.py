@@ -185,6 +185,12 @@ def index(images: Sequence[MadeImage], extra: Sequence[Descriptor] = ()) -> tupl
     return data, _descriptor(data, OCI_INDEX)
 
 
+def vector_layers() -> list[bytes]:
+    """The layers of the vectors' images, uncompressed."""
+    described = json.loads((VECTORS / "images.json").read_text()).values()
+    return [tar([_member(entry) for entry in layer["entries"]]) for each in described for layer in each["layers"]]
+
+
 def vector_images(path: Path) -> Store:
     """A store at ``path`` that holds the images of the vectors under their names ``127.0.0.1:5000/NAME:1``."""
     store = Store(path)
