@@ -44,6 +44,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="F[,F]",
         help="formats (default kernel+initrd)",
     )
+    add_image_options(parser)
+    parser.add_argument(
+        "--dry-run", "-dry-run", action="store_true", help="print the merged YAML and stop; with --json the whole plan"
+    )
+    parser.add_argument("--json", action="store_true", help="print the artifacts as JSON")
+
+
+def add_image_options(parser: argparse.ArgumentParser) -> None:
+    """Options that decide what is in an image, whatever its name."""
     parser.add_argument("--arch", "-arch", default="", help="target architecture (default: this host's)")
     parser.add_argument(
         "--pull", "-pull", action="store_true", help="ask the registry even when the store has the image"
@@ -66,14 +75,29 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--sign-cert", type=Path, metavar="PEM", help="the certificate of --sign-key")
     parser.add_argument("--decompress-kernel", action="store_true", help="write the kernel unpacked")
     add_sbom_options(parser)
-    parser.add_argument(
-        "--dry-run", "-dry-run", action="store_true", help="print the merged YAML and stop; with --json the whole plan"
+
+
+def image_options(arguments: argparse.Namespace) -> moby.BuildOptions:
+    """The options of ``add_image_options``. Raises ``ConfigError``."""
+    return moby.BuildOptions(
+        architecture=arguments.arch,
+        pull=arguments.pull,
+        docker=arguments.docker,
+        decompress_kernel=arguments.decompress_kernel,
+        size=arguments.size,
+        root=arguments.root,
+        verity=arguments.verity,
+        sign_key=arguments.sign_key,
+        sign_certificate=arguments.sign_cert,
+        sbom=sbom_path(arguments),
+        sbom_current_time=arguments.sbom_current_time,
+        keys=tuple(arguments.key),
+        policy=arguments.policy,
     )
-    parser.add_argument("--json", action="store_true", help="print the artifacts as JSON")
 
 
 def add_sbom_options(parser: argparse.ArgumentParser) -> None:
-    """Options about the SBOM in the image, which ``moby verify`` must be given as the build was."""
+    """Options about the SBOM in the image."""
     parser.add_argument("--no-sbom", "-no-sbom", action="store_true", help="write no SBOM into the image")
     parser.add_argument(
         "--sbom-output",
@@ -134,21 +158,7 @@ def dry_run(
 def execute(arguments: argparse.Namespace, context: Context) -> int:
     """Build and print the paths made, one a line."""
     formats = tuple(name for given in arguments.format for name in given.split(",") if name)
-    options = moby.BuildOptions(
-        architecture=arguments.arch,
-        pull=arguments.pull,
-        docker=arguments.docker,
-        decompress_kernel=arguments.decompress_kernel,
-        size=arguments.size,
-        root=arguments.root,
-        verity=arguments.verity,
-        sign_key=arguments.sign_key,
-        sign_certificate=arguments.sign_cert,
-        sbom=sbom_path(arguments),
-        sbom_current_time=arguments.sbom_current_time,
-        keys=tuple(arguments.key),
-        policy=arguments.policy,
-    )
+    options = image_options(arguments)
     if arguments.dry_run:
         dry_run(arguments, formats, options, context)
         return 0

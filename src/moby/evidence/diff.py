@@ -109,7 +109,9 @@ def _compared(old: dict[Place, Item], new: dict[Place, Item]) -> Iterator[Differ
 
 def _changes(old: dict[str, object], new: dict[str, object]) -> dict[str, tuple[object, object]]:
     keys = dict.fromkeys((*old, *new))
-    return {key: (old.get(key), new.get(key)) for key in keys if old.get(key) != new.get(key)}
+    found = {key: (old.get(key), new.get(key)) for key in keys if old.get(key) != new.get(key)}
+    # Of a text its words say it all.
+    return {key: value for key, value in found.items() if key not in _CONTENT} if "text" in found else found
 
 
 def _explained(found: list[Difference]) -> Iterator[Difference]:
