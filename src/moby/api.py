@@ -35,6 +35,7 @@ from moby.oci.resolve import ImageSource, PullPolicy
 from moby.oci.store import Store
 from moby.plan import Plan, plan
 from moby.rootfs.sbom import DEFAULT_PATH, Sbom
+from moby.rootfs.segments import Layout
 
 if TYPE_CHECKING:
     from moby.formats.authenticode import Signer
@@ -158,10 +159,12 @@ def _settings(
     context: Context,
 ) -> outputs.Settings:
     """What the outputs of ``job`` are told; the boot component is built when a format needs it."""
+    in_ram = options.root in (*Layout,)
+    on_disk = "" if in_ram else options.root
     for format in job.formats:
-        if options.root and not format.partitioned:
+        if on_disk and not format.partitioned:
             raise ConfigError(f"{format.name} has no disk for a root", where="--root", fix="build raw-efi, say")
-        if options.verity and not (options.root or format.stage1):
+        if options.verity and not (on_disk or format.stage1):
             fix = "give --root squashfs, or build kernel+squashfs"
             raise ConfigError(f"the root of {format.name} is not on a disk", where="--verity", fix=fix)
     platform = Platform(os="linux", architecture=target.value)
@@ -170,13 +173,15 @@ def _settings(
         return outputs.BootCode(store, components.image(components.recipe(name), platform))
 
     boot_code = component("boot") if any(format.boot_code for format in job.formats) else None
-    stage1 = component("stage1") if options.root or any(format.stage1 for format in job.formats) else None
+    stage1 = component("stage1") if on_disk or any(format.stage1 for format in job.formats) else None
     return outputs.Settings(
         decompress_kernel=options.decompress_kernel,
         disk_bytes=outputs.parse_size(options.size) if options.size else 0,
         boot_code=boot_code,
         stage1=stage1,
-        root=outputs.RootKind(options.root) if options.root else None,
+        root=outputs.RootKind(on_disk) if on_disk else None,
+        layout=Layout(options.root) if in_ram else None,
+        cache=context.work / "segments",
         verity=options.verity,
         signer=_signer(options),
         sbom=sbom(options, context),
@@ -185,13 +190,13 @@ def _settings(
 
 def _signer(options: BuildOptions) -> Signer | None:
     """The key and certificate of the options. Raises ``ConfigError`` for one without the other."""
-    from moby.formats.authenticode import Signer  # slow to import
-
     key, certificate = options.sign_key, options.sign_certificate
     if key is None and certificate is None:
         return None
     if key is None or certificate is None:
         raise ConfigError("a signature needs a key and its certificate", fix="give both --sign-key and --sign-cert")
+    from moby.formats.authenticode import Signer  # slow to import
+
     try:
         return Signer.load(key.read_bytes(), certificate.read_bytes())
     except OSError as error:

@@ -69,7 +69,12 @@ def add_image_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--key", action="append", default=[], metavar="FILE", help="public key (cosign.pub) that images are signed with"
     )
-    parser.add_argument("--root", choices=("squashfs", "erofs"), default="", help="give disks a root of their own")
+    parser.add_argument(
+        "--root",
+        choices=("tree", "images", "squashfs", "erofs"),
+        default="",
+        help="how the root lies: in RAM unpacked (tree) or with containers as images; on disks as a file system",
+    )
     parser.add_argument("--verity", action="store_true", help="have the kernel check a root on a disk (dm-verity)")
     parser.add_argument("--sign-key", type=Path, metavar="PEM", help="sign EFI programs with this key")
     parser.add_argument("--sign-cert", type=Path, metavar="PEM", help="the certificate of --sign-key")

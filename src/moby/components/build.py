@@ -150,7 +150,8 @@ class Components:
         with self._store.writer(media_type=OCI_LAYER_ZSTD) as blob:
             with compress.compressor(compress.Codec.ZSTD, cast(BinaryIO, blob)) as packed:
                 hashing = _Hashing(packed)
-                tar.write((replace(entry, mtime_s=MTIME_S) for entry in entries), cast(BinaryIO, hashing))
+                dated = (replace(entry, mtime_s=MTIME_S) for entry in entries)
+                tar.write(dated, cast(BinaryIO, hashing), count_links=True)
             return blob.commit(), Digest(algorithm="sha256", hex=hashing.sha256.hexdigest())
 
     @contextmanager

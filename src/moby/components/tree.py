@@ -9,6 +9,7 @@ import io
 import os
 import re
 import tempfile
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -169,8 +170,9 @@ class Tree(AbstractContextManager["Tree"]):
             return stream.read()
 
     def entries(self) -> Iterator[Entry]:
-        """All entries, sorted by path, bodies as streams or bytes; hard links stay hard links."""
+        """All entries, sorted by path, bodies as streams or bytes; hard links stay hard links, and are counted."""
         first: dict[int, str] = {}
+        links = Counter(node.offset for node in self._nodes.values() if node.entry.size)
         for path in sorted(self._nodes):
             node = self._nodes[path]
             entry = node.entry
@@ -179,10 +181,10 @@ class Tree(AbstractContextManager["Tree"]):
             elif entry.size and (earlier := first.setdefault(node.offset, path)) != path:
                 yield replace(entry, kind=Kind.HARDLINK, size=0, target=earlier)
             elif entry.size <= _CHUNK_BYTES:
-                yield replace(entry, data=self.read(path))
+                yield replace(entry, data=self.read(path), links=links.get(node.offset, 1) if entry.size else 1)
             else:
                 with self.open(path) as stream:
-                    yield replace(entry, data=stream)
+                    yield replace(entry, data=stream, links=links[node.offset])
 
 
 def translate(pattern: str) -> re.Pattern[str]:

@@ -17,6 +17,9 @@ from __future__ import annotations
 
 import enum
 import io
+import queue
+import threading
+import time
 from collections.abc import Callable
 from typing import Any, BinaryIO, Protocol, cast
 
@@ -30,6 +33,7 @@ __all__ = ["GZIP_LEVEL", "ZSTD_LEVEL", "Codec", "compressor", "decompress"]
 GZIP_LEVEL = 2
 ZSTD_LEVEL = 3
 BLOCK_BYTES = 1 << 20
+WAITING_BLOCKS = 4
 
 _GZIP_HEADER = bytes((0x1F, 0x8B, 8, 0, 0, 0, 0, 0, 0, 255))
 
@@ -84,47 +88,122 @@ def _zstd() -> _Packer:
 _PACKERS: dict[Codec, Callable[[], _Packer]] = {Codec.NONE: _Stored, Codec.GZIP: _Gzip, Codec.ZSTD: _zstd}
 
 
+class _Here:
+    """Packs blocks at once."""
+
+    def __init__(self, packer: _Packer, out: BinaryIO) -> None:
+        self._packer = packer
+        self._out = out
+
+    def pack(self, block: bytes) -> None:
+        self._out.write(self._packer.compress(block))
+
+    def finish(self, block: bytes) -> None:
+        self._out.write(self._packer.compress(block) + self._packer.flush())
+
+    def abandon(self) -> None:
+        """Nothing is under way."""
+
+
+class _Beside:
+    """Packs blocks in a thread of its own, a few of which may wait: the libraries work without the interpreter's lock.
+
+    After an error it takes blocks without packing them, so that nobody waits for it, and the error comes out of the
+    next call.
+    """
+
+    def __init__(self, packer: _Packer, out: BinaryIO, spent: Callable[[float], None]) -> None:
+        self._work = _Here(packer, out)
+        self._spent = spent
+        self._blocks: queue.SimpleQueue[tuple[bytes, bool] | None] = queue.SimpleQueue()
+        self._room = threading.Semaphore(WAITING_BLOCKS)
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name="compress", daemon=True)
+        self._thread.start()
+
+    def pack(self, block: bytes) -> None:
+        self._room.acquire()
+        self._check()
+        self._blocks.put((block, False))
+
+    def finish(self, block: bytes) -> None:
+        self._blocks.put((block, True))
+        self._join()
+        self._check()
+
+    def abandon(self) -> None:
+        """Wait until the thread has ended, without what still waits for it."""
+        self._error = self._error or RuntimeError("abandoned")
+        self._join()
+
+    def _join(self) -> None:
+        self._blocks.put(None)
+        self._thread.join()
+
+    def _check(self) -> None:
+        if self._error is not None:
+            raise self._error
+
+    def _run(self) -> None:
+        while (given := self._blocks.get()) is not None:
+            block, last = given
+            try:
+                if self._error is None:
+                    self._work.finish(block) if last else self._work.pack(block)
+            except BaseException as error:  # a full disk, for instance: for whoever writes
+                self._error = error
+            self._room.release()
+        self._spent(time.thread_time())
+
+
 class _Writer(io.RawIOBase):
     """Packs what is written to it. ``close`` ends the packed stream and leaves ``out`` open."""
 
-    def __init__(self, packer: _Packer, out: BinaryIO) -> None:
+    def __init__(self, work: _Here | _Beside) -> None:
         super().__init__()
-        self._packer = packer
-        self._out = out
-        self._pending = bytearray()
+        self._work = work
+        self._pending: list[bytes] = []
+        self._size = 0
 
     def writable(self) -> bool:
         return True
 
     def write(self, data: Any) -> int:
         # Always whole blocks: a compressor's output may depend on how its input was cut.
-        pending = self._pending
-        pending += data
-        if len(pending) >= BLOCK_BYTES:
-            whole = len(pending) - len(pending) % BLOCK_BYTES
+        self._pending.append(data if type(data) is bytes else bytes(data))
+        self._size += len(data)
+        if self._size >= BLOCK_BYTES:
+            joined = b"".join(self._pending)
+            whole = len(joined) - len(joined) % BLOCK_BYTES
             for start in range(0, whole, BLOCK_BYTES):
-                self._out.write(self._packer.compress(bytes(pending[start : start + BLOCK_BYTES])))
-            del pending[:whole]
+                self._work.pack(joined[start : start + BLOCK_BYTES])
+            self._pending = [joined[whole:]]
+            self._size -= whole
         return len(data)
 
     def __exit__(self, kind: Any, *rest: Any) -> None:
         # After an error the packed stream is not ended: half of it must not look like the whole.
         if kind is None:
             self.close()
+        else:
+            self._work.abandon()
 
     def close(self) -> None:
         if not self.closed:
-            self._out.write(self._packer.compress(bytes(self._pending)) + self._packer.flush())
+            super().close()
+            self._work.finish(b"".join(self._pending))
             self._pending.clear()
-        super().close()
 
     def __del__(self) -> None:
         """Collected unclosed after an error: write nothing more."""
 
 
-def compressor(codec: Codec, out: BinaryIO) -> BinaryIO:
+def compressor(codec: Codec, out: BinaryIO, *, spent: Callable[[float], None] | None = None) -> BinaryIO:
     """A stream that packs into ``out``; a context manager whose end writes the last bytes and leaves ``out`` open.
 
-    Left by an exception, it writes no end, so that what was written cannot be taken for a whole stream.
+    Left by an exception, it writes no end, so that what was written cannot be taken for a whole stream. With ``spent``
+    it works in a thread of its own, which is the only one to write to ``out`` meanwhile, and says at the end how many
+    seconds of CPU that took. The bytes are the same.
     """
-    return cast(BinaryIO, _Writer(_PACKERS[codec](), out))
+    packer = _PACKERS[codec]()
+    return cast(BinaryIO, _Writer(_Here(packer, out) if spent is None else _Beside(packer, out, spent)))

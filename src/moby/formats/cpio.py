@@ -16,7 +16,7 @@ Rules kept here, from the kernel's ``init/initramfs.c`` and "initramfs buffer fo
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import BinaryIO, cast
 
@@ -43,20 +43,35 @@ class _Inode:
     alive: bool = True
 
 
-def write(entries: Iterable[Entry], out: BinaryIO) -> int:
+def write(entries: Iterable[Entry], out: BinaryIO, *, prefix: str = "", linked: Collection[str] = ()) -> int:
     """Write one archive with its trailer and give its size, a multiple of four.
 
-    Raises ``IntegrityError`` for what the format or the kernel cannot take: files of 4 GiB and more, names of 4096
-    bytes and more, ids above 32 bits, bodies shorter than their entry says.
+    ``prefix`` (``"a/b/"``) stands before every name. ``linked`` are names, with the prefix, that an archive unpacked
+    before this one may have given to files with several names: a file that takes one is written so that the others
+    keep theirs. Raises ``IntegrityError`` for what the format or the kernel cannot take: files of 4 GiB and more, names
+    of 4096 bytes and more, ids above 32 bits, bodies shorter than their entry says.
     """
-    return _Writer(out).write(entries)
+    return _Writer(out, prefix, linked).write(entries)
+
+
+def member(entry: Entry) -> tuple[bytes, bytes]:
+    """What stands before and after the body of the file ``entry`` in an archive that holds nothing else.
+
+    For bodies that are copied without being looked at. Both are multiples of four together with the body. Raises as
+    ``write``.
+    """
+    name = entry.path.encode("utf-8", "surrogateescape")
+    _check(entry, name, entry.size)
+    return _record(name, 0, entry.size, entry, links=1), _PADDING[entry.size % 4] + _TRAILER
 
 
 class _Writer:
     """One archive being written. ``_linked`` holds only names of files that have, or may have, others."""
 
-    def __init__(self, out: BinaryIO) -> None:
+    def __init__(self, out: BinaryIO, prefix: str, before: Collection[str]) -> None:
         self._out = out
+        self._prefix = prefix
+        self._before = frozenset(path[len(prefix) :] for path in before if path.startswith(prefix))
         self._linked: dict[str, _Inode] = {}
         self._inode = 0
 
@@ -64,24 +79,25 @@ class _Writer:
         written = 0
         for entry in entries:
             written += self._link(entry) if entry.kind is Kind.HARDLINK else self._entry(entry)
-        trailer = _record(TRAILER, 0, 0, Entry(path="", kind=Kind.FILE, mode=0), links=1)
-        self._out.write(trailer)
-        return written + len(trailer)
+        self._out.write(_TRAILER)
+        return written + len(_TRAILER)
 
     def _entry(self, entry: Entry) -> int:
         """Anything but a hard link."""
         self._inode += 1
-        written = self._forget(entry) if entry.path in self._linked else 0
+        path = entry.path
+        written = self._forget(entry) if path in self._linked or path in self._before else 0
         links = 2 if entry.kind is Kind.DIRECTORY else 1
-        if entry.kind is Kind.FILE and entry.links > 1:
+        if entry.links > 1 and entry.kind is Kind.FILE:
             links = entry.links
-            self._linked[entry.path] = _Inode(self._inode, replace(entry, data=b""))
+            self._linked[path] = _Inode(self._inode, replace(entry, data=b""))
         return written + self._put(entry, self._inode, links)
 
     def _forget(self, entry: Entry) -> int:
-        """A name of a file with several names is taken by ``entry``: break the link."""
-        inode = self._linked.pop(entry.path)
-        inode.alive = inode.alive and inode.entry.path != entry.path
+        """A name of a file that may have several names is taken by ``entry``: break the link."""
+        inode = self._linked.pop(entry.path, None)
+        if inode is not None:
+            inode.alive = inode.alive and inode.entry.path != entry.path
         if entry.kind is not Kind.FILE:
             return 0
         self._inode += 1
@@ -96,7 +112,8 @@ class _Writer:
             return self._entry(replace(entry, kind=Kind.SYMLINK, target=target))
         if self._linked.get(entry.path) is inode:
             return 0
-        written = self._forget(replace(entry, kind=Kind.HARDLINK)) if entry.path in self._linked else 0
+        # The kernel removes what stands at a second name.
+        written = self._forget(entry) if entry.path in self._linked else 0
         self._linked[entry.path] = inode
         again = replace(inode.entry, path=entry.path, size=0)
         return written + self._put(again, inode.number, again.links)
@@ -109,7 +126,7 @@ class _Writer:
             size = len(data)
         elif entry.kind is not Kind.FILE:
             data, size = b"", 0
-        name = entry.path.encode("utf-8", "surrogateescape")
+        name = (self._prefix + entry.path).encode("utf-8", "surrogateescape")
         _check(entry, name, size)
         head = _record(name, inode, size, entry, links=links)
         padding = _PADDING[size % 4]
@@ -151,6 +168,9 @@ def _record(name: bytes, inode: int, size: int, entry: Entry, *, links: int) -> 
         name,
         _PADDING[(HEADER_BYTES + len(name) + 1) % 4],
     )
+
+
+_TRAILER = _record(TRAILER, 0, 0, Entry(path="", kind=Kind.FILE, mode=0), links=1)
 
 
 def read(stream: BinaryIO, *, where: str = "") -> Iterator[Entry]:

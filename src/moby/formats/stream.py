@@ -60,6 +60,15 @@ class Source:
             missing -= len(parts[-1])
         return b"".join(parts)
 
+    def take_padded(self, size: int, padding: int) -> bytes:
+        """``size`` bytes; the ``padding`` behind them is dropped."""
+        end = self._position + size
+        if end + padding <= len(self._buffer):
+            data = self._buffer[self._position : end]
+            self._position = end + padding
+            return data
+        return self.take(size + padding)[:size]
+
     def skip(self, count: int) -> None:
         """Read ``count`` bytes and drop them."""
         while count > 0:

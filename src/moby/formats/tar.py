@@ -5,7 +5,8 @@ as a stream, about six times as fast as the standard library's ``tarfile``. Ever
 the tree, NULs, sparse files, unknown entry types, oversized headers and truncation raise ``IntegrityError``.
 
 Sources: POSIX.1-2017 ``pax`` ("ustar Interchange Format", "pax Extended Header"), GNU tar manual, appendix
-"Tar Internals"; ``SCHILY.xattr.`` records as star, GNU tar and the OCI image specification use them.
+"Tar Internals"; ``SCHILY.xattr.`` records as star, GNU tar and the OCI image specification use them, ``SCHILY.nlink``
+(how many names a file has) as star does.
 """
 
 from __future__ import annotations
@@ -43,9 +44,10 @@ _KINDS = {
 }
 _FLAGS = {kind: flag for flag, kind in reversed(_KINDS.items())}
 _XATTR = "SCHILY.xattr."
+_LINKS = "SCHILY.nlink"
 # Extension headers: pax for the next entry, pax for all that follow, GNU long name, GNU long link.
 _EXTENSIONS = frozenset((b"x", b"g", b"L", b"K"))
-_PAX_KEYS = frozenset(("path", "linkpath", "size", "uid", "gid", "mtime"))
+_PAX_KEYS = frozenset(("path", "linkpath", "size", "uid", "gid", "mtime", _LINKS))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,14 +63,14 @@ class Limits:
     file_bytes: int = 1 << 40
 
 
-def read(stream: BinaryIO, *, limits: Limits | None = None, where: str = "") -> Iterator[Entry]:
-    """The entries of an uncompressed tar, in archive order, with cleaned paths.
+def read(stream: BinaryIO, *, limits: Limits | None = None, where: str = "", origin: str = "") -> Iterator[Entry]:
+    """The entries of an uncompressed tar, in archive order, with cleaned paths and ``origin``.
 
     ``./a/`` becomes ``a``, a leading ``/`` is dropped, and the entry of the root itself (``./``) is left out.
     The rest of ``stream`` after the end marker is read and thrown away, so that checks made at its end are made.
     Raises ``IntegrityError``, with ``where`` (the archive) and the entry's name, for anything hostile or broken.
     """
-    return _Reader(stream, limits or Limits(), where).entries()
+    return _Reader(stream, limits or Limits(), where, origin).entries()
 
 
 def clean(path: str) -> str:
@@ -86,8 +88,9 @@ def clean(path: str) -> str:
 class _Reader:
     """One archive being read. ``_pax`` holds records for the next entry, ``_global`` those for all that follow."""
 
-    def __init__(self, stream: BinaryIO, limits: Limits, where: str) -> None:
+    def __init__(self, stream: BinaryIO, limits: Limits, where: str, origin: str) -> None:
         self._source = Source(stream, where)
+        self._origin = origin
         self._limits = limits
         self._global: dict[str, bytes] = {}
         self._pax: dict[str, bytes] = {}
@@ -159,8 +162,16 @@ class _Reader:
             major=self._device(block[329:337], "major", _MAX_MAJOR) if device else 0,
             minor=self._device(block[337:345], "minor", _MAX_MINOR) if device else 0,
             xattrs=xattrs,
-            data=source.take(size + -size % BLOCK_BYTES)[:size] if 0 < size <= SMALL_BYTES else b"",
+            links=self._links() if _LINKS in pax and kind is Kind.FILE else 1,
+            data=source.take_padded(size, -size % BLOCK_BYTES) if 0 < size <= SMALL_BYTES else b"",
+            origin=self._origin,
         )
+
+    def _links(self) -> int:
+        links = self._decimal(_LINKS, 1)
+        if not 0 < links <= self._limits.entries:
+            raise self._source.fail(f"a file with {links} names")
+        return links
 
     def _numbers(self, block: bytes) -> tuple[int, int, int, int, int]:
         """Mode, uid, gid, size and mtime, after the header's checksum was compared."""
@@ -288,21 +299,23 @@ def _name(block: bytes) -> bytes:
     return _text(block[:100])
 
 
-def write(entries: Iterable[Entry], out: BinaryIO) -> int:
+def write(entries: Iterable[Entry], out: BinaryIO, *, count_links: bool = False) -> int:
     """Write an archive and give its size in bytes. Pax headers only where ustar has no room.
+
+    With ``count_links`` a file with several names says how many it has, in a pax header.
 
     The same entries give the same bytes: no user names, no times but the entries' own, exactly two zero blocks at the
     end. Raises ``IntegrityError`` when a body is shorter than its entry says or a name holds a NUL.
     """
     written = 0
     for entry in entries:
-        written += _write_entry(entry, out)
+        written += _write_entry(entry, out, count_links=count_links)
     out.write(END)
     return written + len(END)
 
 
-def _write_entry(entry: Entry, out: BinaryIO) -> int:
-    header = _headers(entry)
+def _write_entry(entry: Entry, out: BinaryIO, *, count_links: bool) -> int:
+    header = _headers(entry, count_links=count_links)
     data, size = entry.data, entry.size
     padding = -size % BLOCK_BYTES
     if isinstance(data, bytes):
@@ -316,7 +329,7 @@ def _write_entry(entry: Entry, out: BinaryIO) -> int:
     return len(header) + size + padding
 
 
-def _headers(entry: Entry) -> bytes:
+def _headers(entry: Entry, *, count_links: bool) -> bytes:
     """The ustar header of an entry, with a pax header before it when a field does not fit."""
     path = entry.path.encode("utf-8", "surrogateescape")
     target = entry.target.encode("utf-8", "surrogateescape")
@@ -332,6 +345,8 @@ def _headers(entry: Entry) -> bytes:
         if not 0 <= value <= (0o7777777 if key in ("uid", "gid") else 0o77777777777):
             records[key], numbers[key] = b"%d" % value, 0
     records |= {_XATTR + name: value for name, value in entry.xattrs}
+    if count_links and entry.links > 1:
+        records[_LINKS] = b"%d" % entry.links
     header = _header(path, _FLAGS[entry.kind], entry.mode, numbers, target=target, device=(entry.major, entry.minor))
     if not records:
         return header

@@ -20,7 +20,7 @@ from moby.formats.entry import Entry, Kind
 from moby.oci.image import Image
 from moby.oci.manifest import LAYER_TYPES, Descriptor
 from moby.oci.store import Store
-from moby.oci.tree import MAX_ENTRIES, Flat, Tree, place
+from moby.oci.tree import MAX_ENTRIES, TEXT_BYTES_PER_ENTRY, Flat, Tree, place
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -45,6 +45,65 @@ def entries(store: Store, image: Image, *, origin: str = "", max_entries: int = 
             for entry in tar.read(stream, limits=tar.Limits(entries=max_entries), where=where):
                 tree.add(entry)
     yield from _Writer(tree.flatten(), origin, tar.Limits(entries=max_entries)).entries(store, image)
+
+
+class UnorderedError(Exception):
+    """The archive of an image is not yet the tree that it stands for; ``entries`` makes it one."""
+
+
+def ordered(store: Store, image: Image, *, origin: str = "", max_entries: int = MAX_ENTRIES) -> Iterator[Entry]:
+    """What ``entries`` gives, in one pass, for an image whose one layer holds the tree as it is.
+
+    That is: no path twice, a directory before what it holds, nothing that hides something, and files with several names
+    that say how many. Raises ``UnorderedError`` as soon as it turns out otherwise, perhaps only at the end, and what
+    ``entries`` raises.
+    """
+    if len(image.layers) != 1:
+        raise UnorderedError
+    where = _where(image, image.layers[0])
+    order = _Order(TEXT_BYTES_PER_ENTRY * max_entries)
+    with _opened(store, image.layers[0], where, check=True) as stream:
+        for entry in tar.read(stream, limits=tar.Limits(entries=max_entries), where=where, origin=origin):
+            order.check(entry)
+            yield entry
+    order.end()
+
+
+class _Order:
+    """Looks at entries passing by. ``_missing`` are names of a file with several that are still to come."""
+
+    def __init__(self, text_bytes: int) -> None:
+        self._directories = {""}
+        self._names: set[str] = set()
+        self._missing: dict[str, int] = {}
+        self._text = text_bytes
+
+    def check(self, entry: Entry) -> None:
+        path = entry.path
+        above, _, name = path.rpartition("/")
+        if path in self._names or above not in self._directories or name.startswith(".wh.") or not _fits(name):
+            raise UnorderedError
+        self._names.add(path)
+        self._text -= len(path)
+        if entry.kind is Kind.DIRECTORY:
+            self._directories.add(path)
+        elif entry.links > 1:
+            self._missing[path] = entry.links - 1
+        elif entry.kind is Kind.HARDLINK:
+            if not self._missing.get(entry.target):
+                raise UnorderedError
+            self._missing[entry.target] -= 1
+        if self._text < 0:
+            raise UnorderedError
+
+    def end(self) -> None:
+        if any(self._missing.values()):
+            raise UnorderedError
+
+
+def _fits(name: str) -> bool:
+    """Whether a name certainly has 255 bytes at most."""
+    return len(name) < 64 or (len(name) < 256 and name.isascii())
 
 
 class _Writer:

@@ -21,7 +21,7 @@ from moby.formats.entry import Entry, Kind, directory
 from moby.formats.stream import shown
 
 MAX_ENTRIES = 1_000_000
-_TEXT_BYTES_PER_ENTRY = 200
+TEXT_BYTES_PER_ENTRY = 200
 _STEPS_PER_ENTRY = 25
 _MAX_FOLLOWED = 40
 _MAX_NAME_BYTES = 255
@@ -76,7 +76,7 @@ class Tree:
         self._root = _Folder()
         self._max_entries = max_entries
         self._nodes = 0
-        self._text = _TEXT_BYTES_PER_ENTRY * max_entries
+        self._text = TEXT_BYTES_PER_ENTRY * max_entries
         self._steps = _STEPS_PER_ENTRY * max_entries
         self._layer = -1
         self._counts: list[int] = []

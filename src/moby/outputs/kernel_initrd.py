@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
-
 from moby.artifact import Firmware
 from moby.outputs.format import File, Format, Targets
+from moby.outputs.segments import join
 from moby.outputs.source import Boot, Source
+from moby.rootfs.segments import Piece
 
 
 def _write(source: Source, targets: Targets) -> None:
@@ -28,10 +28,8 @@ def write_initrd(source: Source, targets: Targets) -> None:
 def _join(boot: Boot, targets: Targets) -> None:
     """The microcode first and uncompressed, where the kernel looks for it before it unpacks anything."""
     assert boot.ucode is not None
-    with targets.open("initrd") as out, boot.ucode.open("rb") as ucode, boot.initrd.open("rb") as initrd:
-        shutil.copyfileobj(ucode, out, 1 << 20)
-        out.write(bytes(-out.tell() % 4))
-        shutil.copyfileobj(initrd, out, 1 << 20)
+    with targets.open("initrd") as out:
+        join((Piece(boot.ucode), Piece(boot.initrd)), out)
 
 
 KERNEL_INITRD = Format(

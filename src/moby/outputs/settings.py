@@ -6,6 +6,7 @@ import enum
 import functools
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from moby.errors import ConfigError
@@ -17,6 +18,7 @@ from moby.oci.store import Store
 if TYPE_CHECKING:
     from moby.formats.authenticode import Signer
     from moby.rootfs.sbom import Sbom
+    from moby.rootfs.segments import Layout
 
 _FILE_LIMIT = 8 << 20
 _SIZE = re.compile(r"(\d{1,7})([MG]?)")
@@ -57,7 +59,8 @@ class Settings:
     """What all formats of a build are told.
 
     ``disk_bytes`` is the least size of disks. ``boot_code`` and ``stage1`` are given where a chosen format needs them.
-    ``root`` is the file system of a root on a disk, None for one in RAM; ``verity`` has the kernel check it.
+    ``root`` is the file system of a root on a disk, None for one in RAM; ``verity`` has the kernel check it. ``layout``
+    is how a root in RAM lies there, None for the best that it allows. ``cache`` is a directory for parts of roots.
     ``signer`` signs EFI programs. ``decompress_kernel`` writes the kernel unpacked. ``sbom`` goes into the root.
     """
 
@@ -66,6 +69,8 @@ class Settings:
     boot_code: BootCode | None = None
     stage1: BootCode | None = None
     root: RootKind | None = None
+    layout: Layout | None = None
+    cache: Path | None = None
     verity: bool = False
     signer: Signer | None = None
     sbom: Sbom | None = None

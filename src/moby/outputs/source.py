@@ -8,27 +8,36 @@ import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO, cast
 
+from moby import timing
 from moby.artifact import Architecture
-from moby.formats import cpio
-from moby.formats.compress import Codec, compressor
+from moby.errors import ConfigError
+from moby.formats.compress import Codec
 from moby.formats.entry import Entry, Kind
-from moby.formats.stream import copy
 from moby.oci.store import Store
+from moby.outputs.segments import copy, join
 from moby.outputs.settings import BootCode, Settings
 from moby.plan import Plan
 from moby.rootfs import build
+from moby.rootfs.cache import Cache
 from moby.rootfs.kernel import CMDLINE, KERNEL, UCODE
+from moby.rootfs.packing import PAGE_BYTES
+from moby.rootfs.segments import Layout, Options, segments
 
+# Labels of kernel images: codecs of an initrd, and of squashfs images on a loop device, that the kernel takes.
 INITRD_LABEL = "org.mobyproject.moby.initrd"
-PAGE_BYTES = 4096
+SQUASHFS_LABEL = "org.mobyproject.moby.squashfs"
+# Label of init images: the layouts of a root that they boot.
+ROOT_LABEL = "org.mobyproject.moby.root"
+DEFAULT_LAYOUT = Layout.TREE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Boot:
     """The parts that are booted, as files that must not be changed.
 
-    ``kernel`` is None where the build has none; ``initrd`` is one compressed cpio archive of everything but ``boot/``,
+    ``kernel`` is None where the build has none; ``initrd`` is compressed cpio archives of everything but ``boot/``,
     without ``ucode``, which is an uncompressed one. ``cmdline`` is the YAML's; ``root_bytes`` is the unpacked size.
     """
 
@@ -45,9 +54,15 @@ class Boot:
         Linux makes such a root a tmpfs of at most half the memory, in which a large one does not fit, unless it is
         told to take a ramfs. What the YAML says about it wins.
         """
-        if any(word.startswith("rootfstype=") for word in self.cmdline.split()):
-            return self.cmdline
-        return f"{self.cmdline} rootfstype=ramfs".lstrip()
+        line = one_line(self.cmdline)
+        if any(word.startswith("rootfstype=") for word in line.split()):
+            return line
+        return f"{line} rootfstype=ramfs".lstrip()
+
+
+def one_line(cmdline: str) -> str:
+    """``cmdline`` as boot loaders can take it: a line that ends would begin another command of theirs."""
+    return " ".join(cmdline.splitlines())
 
 
 class Source:
@@ -75,18 +90,59 @@ class Source:
 
     @functools.cached_property
     def boot(self) -> Boot:
-        """The parts that are booted, made at the first use."""
-        split = _Split(self._folder)
-        initrd = self._folder / "initrd"
-        with initrd.open("wb") as out, compressor(self.codec, out) as packed:
-            cpio.write(split.rest(self.entries()), packed)
-        return Boot(
-            kernel=split.path(KERNEL),
-            initrd=initrd,
-            ucode=split.path(UCODE),
-            cmdline=split.text(CMDLINE),
-            root_bytes=self.root_bytes,
+        """The parts that are booted, made at the first use, of kept parts where there are any."""
+        cache = Cache(self.settings.cache or self._folder / "segments")
+        with cache.using():
+            root = segments(self.plan, self._store, cache, self._folder, self._options())
+            with timing.stage("join"):
+                initrd = self._folder / "initrd"
+                with initrd.open("wb", buffering=0) as out:
+                    join(root.pieces, cast(BinaryIO, out))
+                kernel, ucode = (self._own(root.boot.get(path)) for path in (KERNEL, UCODE))
+                cmdline = root.boot[CMDLINE].read_text() if CMDLINE in root.boot else ""
+        self.root_bytes = root.size_bytes
+        return Boot(kernel=kernel, initrd=initrd, ucode=ucode, cmdline=cmdline, root_bytes=root.size_bytes)
+
+    def _options(self) -> Options:
+        return Options(
+            layout=self.layout,
+            codec=self.codec,
+            squashfs_codec=Codec.ZSTD if Codec.ZSTD in self._kernel_takes(SQUASHFS_LABEL) else Codec.GZIP,
+            decompress_kernel=self.settings.decompress_kernel,
+            sbom=self.settings.sbom,
         )
+
+    @property
+    def layout(self) -> Layout:
+        """How the root lies in RAM: as the build says, else unpacked unless init and kernel both can do better.
+
+        Raises ``ConfigError`` when they cannot do what the build says.
+        """
+        wanted = self.settings.layout
+        if wanted is Layout.IMAGES and not self._takes_images():
+            what = "the init image or the kernel image cannot mount images of containers"
+            raise ConfigError(
+                what, where="--root images", fix=f"use @pkg:init and @pkg:kernel, or --root {Layout.TREE}"
+            )
+        return wanted or DEFAULT_LAYOUT
+
+    def _takes_images(self) -> bool:
+        inits = [(each.image.config.labels or {}).get(ROOT_LABEL) for each in self.plan.init]
+        named = [_words(text) for text in inits if text]
+        return bool(named) and all(Layout.IMAGES in each for each in named) and bool(self._kernel_takes(SQUASHFS_LABEL))
+
+    def _kernel_takes(self, label: str) -> list[str]:
+        labels = (self.plan.kernel.image.config.labels if self.plan.kernel else None) or {}
+        return _words(labels.get(label, ""))
+
+    def _own(self, path: Path | None) -> Path | None:
+        """A file of this build with the bytes of a kept one; None where there is none or it is empty."""
+        if path is None or not path.stat().st_size:
+            return None
+        if path.parent == self._folder:
+            return path
+        copy(path, self._folder / path.name)
+        return self._folder / path.name
 
     @property
     def stage1(self) -> BootCode:
@@ -134,38 +190,8 @@ class Source:
     @property
     def codec(self) -> Codec:
         """Zstd where the kernel image says that its kernel takes it, else gzip, which every kernel does."""
-        labels = (self.plan.kernel.image.config.labels if self.plan.kernel else None) or {}
-        taken = [codec.strip() for codec in labels.get(INITRD_LABEL, "").split(",")]
-        return Codec.ZSTD if Codec.ZSTD in taken else Codec.GZIP
+        return Codec.ZSTD if Codec.ZSTD in self._kernel_takes(INITRD_LABEL) else Codec.GZIP
 
 
-class _Split:
-    """Takes the files of ``boot/`` out of a stream; what else is there belongs to no initrd."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-
-    def rest(self, entries: Iterator[Entry]) -> Iterator[Entry]:
-        """Everything outside of ``boot/``; its kernel, command line and microcode go to files, the later one wins."""
-        for entry in entries:
-            if not entry.path.startswith("boot/"):
-                yield entry
-            elif entry.path in (KERNEL, CMDLINE, UCODE) and entry.kind is Kind.FILE:
-                self._keep(entry)
-
-    def path(self, name: str) -> Path | None:
-        """The file that ``name`` went to, unless there was none or it was empty."""
-        path = self._folder / Path(name).name
-        return path if path.exists() and path.stat().st_size else None
-
-    def text(self, name: str) -> str:
-        """What ``name`` said."""
-        path = self.path(name)
-        return path.read_text() if path else ""
-
-    def _keep(self, entry: Entry) -> None:
-        with (self._folder / Path(entry.path).name).open("wb") as out:
-            if isinstance(entry.data, bytes):
-                out.write(entry.data)
-            else:
-                copy(entry.data, out, entry.size, where=entry.path)
+def _words(text: str) -> list[str]:
+    return [word.strip() for word in text.split(",") if word.strip()]

@@ -7,7 +7,7 @@ says where it is).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from moby.formats.entry import Entry, file
 from moby.oci import layers
@@ -20,13 +20,26 @@ from moby.rootfs.merge import Merge
 
 def container(plan: ContainerPlan, store: Store, merge: Merge) -> Iterator[Entry]:
     """The directory of one container, laid into ``merge``."""
-    origin = f"{plan.section}[{plan.index}]"
+    origin = origin_of(plan)
+    image = contents(
+        layers.entries(store, plan.image, origin=origin), plan.root_directory, Resolver.TEXT, origin=origin
+    )
+    return bundle(plan, merge, image)
+
+
+def origin_of(plan: ContainerPlan) -> str:
+    """What a container is called in messages."""
+    return f"{plan.section}[{plan.index}]"
+
+
+def bundle(plan: ContainerPlan, merge: Merge, image: Iterable[Entry]) -> Iterator[Entry]:
+    """The directory of one container with the files of ``image``, which are not looked at if they are elsewhere."""
+    origin = origin_of(plan)
     for path in ancestors(plan.directory):
         yield from merge.generate(path, origin=origin)
     if plan.unpack:
         yield from merge.generate(plan.root_directory, origin=origin)
-        image = layers.entries(store, plan.image, origin=origin)
-        yield from merge.nest(contents(image, plan.root_directory, Resolver.TEXT, origin=origin), plan.root_directory)
+        yield from merge.nest(image, plan.root_directory)
     yield from merge.put(_generated(f"{plan.directory}/config.json", plan.config_json, origin))
     if not plan.readonly:
         yield from merge.generate(f"{plan.directory}/tmp", origin=origin)

@@ -8,11 +8,13 @@ from dataclasses import replace
 from moby.errors import IntegrityError
 from moby.formats.entry import Entry, Kind, file
 from moby.oci import layers
+from moby.oci.image import Image
 from moby.oci.store import Store
 from moby.plan import InitPlan
 from moby.rootfs.contents import Resolver, contents
 
 APK_DATABASE = "lib/apk/db/installed"
+ORIGIN = "init"
 _MAX_DATABASE_BYTES = 16 << 20
 
 
@@ -30,7 +32,21 @@ def init(plans: Sequence[InitPlan], store: Store) -> Iterator[Entry]:
             else:
                 yield entry
     if len(databases) > 1:
-        yield file(APK_DATABASE, b"".join(each + b"\n\n" for each in databases), origin="init")
+        yield _merged(databases)
+
+
+def merged_database(images: Sequence[Image], store: Store) -> Iterator[Entry]:
+    """The apk database of all ``images``, each of which has one."""
+    databases = []
+    for image in images:
+        for entry in contents(layers.entries(store, image), "", Resolver.LINK, origin=ORIGIN):
+            if entry.path == APK_DATABASE and entry.kind is Kind.FILE:
+                databases.append(_whole(entry))
+    yield _merged(databases)
+
+
+def _merged(databases: Sequence[bytes]) -> Entry:
+    return file(APK_DATABASE, b"".join(each + b"\n\n" for each in databases), origin=ORIGIN)
 
 
 def _whole(entry: Entry) -> bytes:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator
 from dataclasses import replace
+from typing import Literal
 
 from moby.errors import ConfigError
 from moby.formats.entry import Entry, Kind, directory
@@ -25,19 +26,24 @@ _MAX_FOLLOWED = 40
 # What stands at a path: a directory with the number of things put into it, a symbolic link's target, another thing.
 _Node = list[int] | str | None
 
+# What a part left at each path: True for a directory, a symbolic link's target, None for another thing.
+Names = list[tuple[str, Literal[True] | str | None]]
+
 
 class Merge:
-    """One root file system being put together."""
+    """One root file system being put together. ``linked`` are names of files that have several."""
 
     def __init__(self) -> None:
+        self.linked: set[str] = set()
         self._nodes: dict[str, _Node] = {"": [0]}
         self._generated: set[str] = set()
         self._roots: list[str] = []
+        self._changed: list[str] = []
 
-    def add(self, entries: Iterable[Entry]) -> Iterator[Entry]:
+    def add(self, entries: Iterable[Entry], *, remember_files: bool = True) -> Iterator[Entry]:
         """``entries`` laid over what came before."""
         for entry in entries:
-            yield from self.put(entry)
+            yield from self.put(entry, remember_files=remember_files)
 
     def nest(self, entries: Iterable[Entry], root: str) -> Iterator[Entry]:
         """The tree of a container or volume at ``root``; its links do not lead out, its files are not remembered."""
@@ -76,7 +82,47 @@ class Merge:
             nodes[path] = entry.target
         elif remember_files or path in nodes:
             nodes[path] = None
+        if remember_files or kind is Kind.DIRECTORY or kind is Kind.SYMLINK:
+            self._changed.append(path)
+        if entry.links > 1 or kind is Kind.HARDLINK:
+            self.linked.add(path)
         yield self._aim(entry) if kind is Kind.HARDLINK else entry
+
+    def names(self) -> Names:
+        """What was put in since the last call, for ``recall``."""
+        changed, self._changed = dict.fromkeys(self._changed), []
+        nodes = ((path, self._nodes[path]) for path in changed)
+        return [(path, True if isinstance(node, list) else node) for path, node in nodes]
+
+    def recall(self, names: Names, linked: Iterable[str]) -> None:
+        """Let the names of a part that was put in by an earlier build, after the same parts, be here."""
+        for path, node in names:
+            if path not in self._nodes:
+                count = self._nodes[path.rpartition("/")[0]]
+                assert isinstance(count, list)
+                count[0] += 1
+            if node is not True:
+                self._nodes[path] = node
+            else:
+                self._nodes.setdefault(path, [0])
+        self.linked.update(linked)
+
+    def fork(self) -> Merge:
+        """Another one that knows the same."""
+        made = Merge()
+        made.linked = set(self.linked)
+        made._nodes = {path: list(node) if isinstance(node, list) else node for path, node in self._nodes.items()}
+        made._generated = set(self._generated)
+        made._roots = list(self._roots)
+        return made
+
+    def is_empty(self, path: str) -> bool:
+        """Whether ``path`` is a directory, reached without symbolic links, that nothing was put into."""
+        return self._nodes.get(path) == [0]
+
+    def has_link_to(self, name: str) -> bool:
+        """Whether the target of any symbolic link holds ``name``."""
+        return any(isinstance(node, str) and name in node for node in self._nodes.values())
 
     def exists(self, path: str) -> bool:
         """Whether something stands at ``path``, symbolic links followed, as far as it is remembered."""

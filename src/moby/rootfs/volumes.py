@@ -6,7 +6,7 @@ An ``oci`` volume holds its image as an OCI image layout (image specification 1.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from moby.formats.entry import Entry, Kind, directory, file
 from moby.oci import layers
@@ -33,21 +33,53 @@ _LAYOUT = b'{\n\t\t"imageLayoutVersion": "1.0.0"\n\t}'
 
 def volume(plan: VolumePlan, store: Store, merge: Merge, *, origin: str) -> Iterator[Entry]:
     """The directory of one volume, laid into ``merge``."""
-    lower = f"{plan.directory}/lower"
+    lower = lower_of(plan)
+    image: Iterable[Entry] = ()
+    if plan.images and plan.format == "oci":
+        image = layout(plan, store, lower, origin)
+    elif plan.images:
+        image = contents(layers.entries(store, plan.images[0], origin=origin), lower, Resolver.LINK, origin=origin)
+    return around(plan, merge, image, origin=origin)
+
+
+def lower_of(plan: VolumePlan) -> str:
+    """Where the files of a volume's image are."""
+    return f"{plan.directory}/lower"
+
+
+def around(plan: VolumePlan, merge: Merge, image: Iterable[Entry], *, origin: str) -> Iterator[Entry]:
+    """The directory of one volume with the files of ``image``."""
+    lower = lower_of(plan)
     for path in ancestors(lower):
         yield from merge.generate(path, origin=origin)
-    if plan.images and plan.format == "oci":
-        yield from merge.nest(_layout(plan, store, lower, origin), lower)
-    elif plan.images:
-        image = layers.entries(store, plan.images[0], origin=origin)
-        yield from merge.nest(contents(image, lower, Resolver.LINK, origin=origin), lower)
+    yield from merge.nest(image, lower)
     yield from merge.generate(f"{plan.directory}/tmp", origin=origin)
     yield from merge.generate(f"{plan.directory}/merged", origin=origin)
 
 
-def _layout(plan: VolumePlan, store: Store, root: str, origin: str) -> Iterator[Entry]:
-    """The image of an ``oci`` volume: every blob of the wanted platforms, under the index that the store has for it."""
-    yield file(f"{root}/oci-layout", _LAYOUT, origin=origin)
+def layout(plan: VolumePlan, store: Store, root: str, origin: str) -> Iterator[Entry]:
+    """The image of an ``oci`` volume: every blob of the wanted platforms, under the index that the store has for it.
+
+    It lies below ``root``; with ``""`` paths are relative to it.
+    """
+    prefix = f"{root}/" if root else ""
+    yield file(f"{prefix}oci-layout", _LAYOUT, origin=origin)
+    top, blobs = _blobs(plan, store)
+    yield directory(f"{prefix}blobs", origin=origin)
+    for algorithm in sorted({blob.digest.algorithm for blob in blobs} | {"sha256"}):
+        yield directory(f"{prefix}blobs/{algorithm}", origin=origin)
+    for blob in blobs:
+        yield from _blob(blob, store, prefix, origin)
+    yield file(f"{prefix}index.json", _index(top, plan), origin=origin)
+
+
+def layout_digests(plan: VolumePlan, store: Store) -> list[str]:
+    """The digests of all blobs of an ``oci`` volume, which is more than its image's: the store decides, too."""
+    return [str(blob.digest) for blob in _blobs(plan, store)[1]]
+
+
+def _blobs(plan: VolumePlan, store: Store) -> tuple[Descriptor, list[Descriptor]]:
+    """The top of an ``oci`` volume, and all its blobs with it."""
     top = _top(plan, store)
     document = store.read_manifest(top)
     manifests = [top]
@@ -60,12 +92,7 @@ def _layout(plan: VolumePlan, store: Store, root: str, origin: str) -> Iterator[
         if isinstance(manifest, Manifest):
             blobs |= {blob.digest: blob for blob in (manifest.config, *manifest.layers, each)}
     blobs[top.digest] = top
-    yield directory(f"{root}/blobs", origin=origin)
-    for algorithm in sorted({digest.algorithm for digest in blobs} | {"sha256"}):
-        yield directory(f"{root}/blobs/{algorithm}", origin=origin)
-    for blob in blobs.values():
-        yield from _blob(blob, store, root, origin)
-    yield file(f"{root}/index.json", _index(top, plan), origin=origin)
+    return top, list(blobs.values())
 
 
 def _top(plan: VolumePlan, store: Store) -> Descriptor:
@@ -91,8 +118,8 @@ def _chosen(descriptor: Descriptor, wanted: set[Digest] | None, store: Store) ->
     return isinstance(manifest, Manifest) and all(store.has(each) for each in (manifest.config, *manifest.layers))
 
 
-def _blob(blob: Descriptor, store: Store, root: str, origin: str) -> Iterator[Entry]:
-    path = f"{root}/blobs/{blob.digest.algorithm}/{blob.digest.hex}"
+def _blob(blob: Descriptor, store: Store, prefix: str, origin: str) -> Iterator[Entry]:
+    path = f"{prefix}blobs/{blob.digest.algorithm}/{blob.digest.hex}"
     with store.open_blob(blob.digest) as stream:
         yield Entry(path=path, kind=Kind.FILE, size=blob.size, data=stream, origin=origin)
         stream.read(1)  # at its end the blob is checked

@@ -186,3 +186,36 @@ def test_readinto_fills_the_buffer() -> None:
         buffer = bytearray(len(data) + 5)
         assert io.BufferedReader(cast(io.RawIOBase, stream)).readinto(buffer) == len(data)
         assert buffer.startswith(data)
+
+
+@pytest.mark.parametrize("codec", Codec)
+@pytest.mark.parametrize("step", [999, 1 << 22])
+def test_packing_in_a_thread_gives_the_same_bytes_and_says_what_it_took(codec: Codec, step: int) -> None:
+    data = sample(6_500_000)
+    out, spent = io.BytesIO(), list[float]()
+    with compressor(codec, out, spent=spent.append) as stream:
+        for start in range(0, len(data), step):
+            stream.write(data[start : start + step])
+    assert out.getvalue() == packed(data, codec)
+    assert len(spent) == 1
+
+
+class _Full(io.BytesIO):
+    def write(self, data: object) -> int:
+        raise OSError(28, "No space left on device")
+
+
+@pytest.mark.parametrize("count", [10, 30_000_000])
+def test_an_error_of_the_thread_comes_out_and_nobody_waits_for_it(count: int) -> None:
+    with pytest.raises(OSError, match="No space"), compressor(Codec.NONE, _Full(), spent=lambda _: None) as stream:
+        for _ in range(max(1, count // 1_000_000)):
+            stream.write(bytes(min(count, 1_000_000)))
+
+
+def test_an_error_elsewhere_ends_the_thread_without_an_end_of_the_stream() -> None:
+    out = io.BytesIO()
+    with pytest.raises(RuntimeError), compressor(Codec.GZIP, out, spent=lambda _: None) as stream:
+        stream.write(sample(2_000_000))
+        raise RuntimeError
+    with pytest.raises(IntegrityError, match="truncated"):
+        decompress(io.BytesIO(out.getvalue() or b"\x1f\x8b")).read()

@@ -210,3 +210,37 @@ def test_damage_gives_entries_or_an_integrity_error(at: int, noise: bytes) -> No
     data = written([linked("a", b"x", 2), link("b", "a"), symlink("c", "d")])
     with contextlib.suppress(IntegrityError):
         read(data[:at] + noise + data[at + len(noise) :])
+
+
+def test_a_prefix_stands_before_every_name_but_not_in_links() -> None:
+    out = io.BytesIO()
+    cpio.write([directory("a"), linked("a/b", b"x", 2), link("c", "a/b"), link("a/d", "gone")], out, prefix="r/s/")
+    found = read(out.getvalue())
+    assert [(each.path, each.target) for each in found] == [
+        ("r/s/a", ""),
+        ("r/s/a/b", ""),
+        ("r/s/c", "r/s/a/b"),
+        ("r/s/a/d", "../gone"),
+    ]
+
+
+def test_names_that_an_earlier_archive_may_have_linked_are_freed_for_files_only() -> None:
+    out = io.BytesIO()
+    entries = [file("a", b"1"), symlink("b", "x"), directory("d"), file("e", b"2")]
+    cpio.write(entries, out, prefix="p/", linked={"p/a", "p/b", "p/d", "e"})
+    assert [(each.path, each.kind) for each in read(out.getvalue())] == [
+        ("p/a", Kind.SYMLINK),
+        ("p/a", Kind.FILE),
+        ("p/b", Kind.SYMLINK),
+        ("p/d", Kind.DIRECTORY),
+        ("p/e", Kind.FILE),
+    ]
+
+
+@given(st.binary(max_size=9), NAMES)
+def test_a_member_by_itself_is_an_archive(data: bytes, name: str) -> None:
+    made = file(name, data)
+    head, tail = cpio.member(made)
+    assert len(head) % 4 == 0
+    assert (len(data) + len(tail)) % 4 == 0
+    assert read(head + data + tail) == [made]

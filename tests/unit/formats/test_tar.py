@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import tarfile
 import tracemalloc
+from dataclasses import replace
 from typing import BinaryIO, cast
 
 import pytest
@@ -283,3 +284,22 @@ def test_a_name_with_a_nul_is_not_written() -> None:
 def test_the_bytes_are_the_same_each_time() -> None:
     entries = [file("ä" * 80, b"x", mtime_s=-5), symlink("l", "t" * 200)]
     assert written(entries) == written(entries)
+
+
+def test_a_file_may_say_how_many_names_it_has() -> None:
+    twice = replace(file("a", b"x"), links=2)
+    plain, counted = io.BytesIO(), io.BytesIO()
+    tar.write([twice], plain)
+    tar.write([twice], counted, count_links=True)
+    assert [each.links for each in tar.read(io.BytesIO(plain.getvalue()))] == [1]
+    assert list(tar.read(io.BytesIO(counted.getvalue()), origin="o")) == [replace(twice, origin="o")]
+    with tarfile.open(fileobj=io.BytesIO(counted.getvalue())) as archive:
+        assert archive.getmember("a").pax_headers == {"SCHILY.nlink": "2"}
+
+
+@pytest.mark.parametrize("links", ["0", "-1", "9999999999", "x"])
+def test_an_impossible_number_of_names_is_refused(links: str) -> None:
+    info = tarfile.TarInfo("a")
+    info.pax_headers = {"SCHILY.nlink": links}
+    with pytest.raises(IntegrityError, match=r"names|not a number"):
+        list(tar.read(io.BytesIO(info.tobuf(tarfile.PAX_FORMAT))))

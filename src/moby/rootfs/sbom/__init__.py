@@ -62,8 +62,13 @@ class Inventory:
             if fragment := self._cache.find(part.key):
                 self._found[part.key] = fragment
 
-    def watch(self, entries: Iterable[Entry]) -> Iterator[Entry]:
-        """``entries`` as they are; the files of each part come together."""
+    def wants(self, origin: str) -> bool:
+        """Whether it must see the entries of ``origin``'s image: they are not known from an earlier build."""
+        part = self._by_origin.get(origin)
+        return part is not None and part.key not in self._found
+
+    def watch(self, entries: Iterable[Entry], *, prefix: str = "") -> Iterator[Entry]:
+        """``entries`` as they are; the files of each part come together. ``prefix`` belongs before their paths."""
         current = ""
         part: Part | None = None
         try:
@@ -72,16 +77,25 @@ class Inventory:
                     current = entry.origin
                     part = self._by_origin.get(current)
                     self._begin(part)
-                if part is None or entry.path in self._generated:
+                if part is None or (not prefix and entry.path in self._generated):
                     yield from self._configured(entry)
                 elif self._recorder is None:
                     yield entry
                 else:
-                    yield from self._recorder.watch(entry)
+                    yield from self._recorder.watch(entry, prefix)
             self._begin(None)
         finally:
             if self._recorder is not None:
                 self._recorder.writer.close()
+                self._recorder = None
+
+    def watch_made(self, entries: Iterable[Entry]) -> Iterator[Entry]:
+        """``entries`` as they are, none of which comes from an image."""
+        for entry in entries:
+            if entry.kind is Kind.DIRECTORY and entry.origin in self._by_origin:
+                yield entry
+            else:
+                yield from self._configured(entry)
 
     @contextlib.contextmanager
     def entry(self) -> Iterator[Entry]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator
 
@@ -34,18 +35,24 @@ class Recorder:
             self._attested |= document.paths
             self._packages += document.packages
 
-    def watch(self, entry: Entry) -> Iterator[Entry]:
-        """``entry`` for whoever wants it; afterwards it is taken down."""
+    def watch(self, entry: Entry, prefix: str) -> Iterator[Entry]:
+        """``entry``, at ``prefix`` and its path, for whoever wants it; afterwards it is taken down."""
+        path = prefix + entry.path
         if entry.kind is Kind.FILE:
-            with hashed(entry, self._databases.sink(entry.path)) as (passed, sha1):
+            sink = self._databases.sink(path)
+            if isinstance(entry.data, bytes) and sink is None:
+                yield entry
+                self._file(entry, path, hashlib.sha1(entry.data).hexdigest())
+                return
+            with hashed(entry, sink) as (passed, sha1):
                 yield passed
-            self._file(entry, sha1())
+            self._file(entry, path, sha1())
             return
         yield entry
-        if entry.kind is Kind.HARDLINK and entry.target in self._hashes:
-            self._file(entry, self._hashes[entry.target])
+        if entry.kind is Kind.HARDLINK and prefix + entry.target in self._hashes:
+            self._file(entry, path, self._hashes[prefix + entry.target])
         elif entry.kind is not Kind.DIRECTORY:
-            self.writer.add(OTHERS, json.dumps(entry.path).encode())
+            self.writer.add(OTHERS, json.dumps(path).encode())
 
     def finish(self) -> Writer:
         """The fragment, with the packages that the image's databases list unless it came with a document of them."""
@@ -60,9 +67,9 @@ class Recorder:
             self.writer.add("relationships", spdx.relationship(owner, "CONTAINS", identifier))
         return self.writer
 
-    def _file(self, entry: Entry, sha1: str) -> None:
+    def _file(self, entry: Entry, path: str, sha1: str) -> None:
         if entry.links > 1:
-            self._hashes[entry.path] = sha1
-        if entry.path not in self._attested:
-            self.writer.add("files", spdx.file_line(f"{self.part.id}-{self._count}", entry.path, sha1))
+            self._hashes[path] = sha1
+        if path not in self._attested:
+            self.writer.add("files", spdx.file_line(f"{self.part.id}-{self._count}", path, sha1))
         self._count += 1
