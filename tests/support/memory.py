@@ -1,6 +1,6 @@
 """Builds of a large image in a process of its own: prints the peak of its memory in KiB.
 
-python -m tests.support.memory FOLDER MEBIBYTES
+python -m tests.support.memory FOLDER MEBIBYTES [FORMAT...]      (default: tar and kernel+initrd)
 """
 
 from __future__ import annotations
@@ -17,11 +17,13 @@ from moby.oci.manifest import OCI_LAYER, ImageConfig, Platform
 from moby.oci.resolve import ImageSource
 from moby.oci.store import Store
 from moby.plan import plan
+from tests.support import bootcode
+from tests.support.images import image
 from tests.support.roots import Root
 
 _BLOCK = 1 << 20
 _LARGE_BYTES = 50 * _BLOCK
-NAME = "docker.io/library/large"
+NAME, KERNEL = "docker.io/library/large", "docker.io/library/k"
 
 
 class _Pattern:
@@ -44,8 +46,9 @@ def layer(path: Path, mebibytes: int) -> None:
 
 
 def build(folder: Path, mebibytes: int) -> Root:
-    """A store with the image, and a plan that uses it."""
+    """A store with the image, and a plan that uses it and a kernel."""
     store = Store(folder / "store")
+    image([{"kernel": b"kernel" * 9000}]).save(store, KERNEL)
     made = folder / "layer.tar"
     layer(made, mebibytes)
     with made.open("rb") as stream:
@@ -53,7 +56,7 @@ def build(folder: Path, mebibytes: int) -> Root:
     made.unlink()
     config = ImageConfig(architecture="amd64", os="linux", diff_ids=(descriptor.digest,)).encode()
     store.put_image(NAME, config, [descriptor], Platform(os="linux", architecture="amd64"))
-    text = f"services: [{{name: a, image: {NAME}}}]"
+    text = f"kernel: {{image: {KERNEL}, tar: none}}\nservices: [{{name: a, image: {NAME}}}]"
     return Root(plan(parse(text), ImageSource(store, None), architecture="amd64"), store)
 
 
@@ -67,6 +70,9 @@ def peak_kibibytes() -> int:
 if __name__ == "__main__":
     place, count = Path(sys.argv[1]), int(sys.argv[2])
     large = build(place, count)
-    outputs.write(large.plan, large.store, formats=["tar"], output="/dev/null")
-    outputs.write(large.plan, large.store, formats=["kernel+initrd"], name="large", directory=place)
+    told = bootcode.settings(large.store)
+    for format in sys.argv[3:] or ("tar", "kernel+initrd"):
+        (made,) = outputs.write(large.plan, large.store, formats=[format], name="large", directory=place, settings=told)
+        for _, written in made.files:
+            written.unlink()
     print(peak_kibibytes())

@@ -36,9 +36,11 @@ def _held(entry: Entry) -> Entry:
     return entry if isinstance(entry.data, bytes) else replace(entry, data=entry.data.read(entry.size))
 
 
-def root(folder: Path, text: str, images: Mapping[str, MadeImage] | None = None) -> Root:
+def root(
+    folder: Path, text: str, images: Mapping[str, MadeImage] | None = None, *, architecture: str = "amd64"
+) -> Root:
     """The build of ``text`` whose images, by expanded name, are put into a store below ``folder``."""
     store = Store(folder / "store")
     for name, image in (images or {}).items():
         image.save(store, name)
-    return Root(plan(parse(text), ImageSource(store, None), architecture="amd64"), store)
+    return Root(plan(parse(text), ImageSource(store, None), architecture=architecture), store)
