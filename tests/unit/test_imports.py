@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -60,14 +61,13 @@ def test_only_proc_starts_programs() -> None:
     assert users == {"proc.py"}
 
 
-@pytest.mark.shows("no output format needs a program of the host")
+@pytest.mark.shows("no output format needs a program of the host", by="unit")
 @pytest.mark.parametrize("layer", ["outputs", "formats"])
 def test_outputs_and_formats_start_no_program(layer: str) -> None:
     for path in (SOURCE / layer).rglob("*.py"):
         nodes = list(ast.walk(ast.parse(path.read_text())))
         names = {alias.name for node in nodes if isinstance(node, ast.Import | ast.ImportFrom) for alias in node.names}
         names |= {node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)}
-        calls = {node.attr for node in nodes if isinstance(node, ast.Attribute)}
         assert "proc" not in imported(path), path
         assert not names & {"subprocess", "pty", "multiprocessing"}, path
-        assert not calls & {"system", "popen", "fork", "posix_spawn", "execv", "execve"}, path
+        assert not re.search(r"\bos\.(system|popen|fork|posix_spawn|exec)", path.read_text()), path
