@@ -26,6 +26,7 @@ from moby.config.fields import file_path
 from moby.config.model import Config
 from moby.context import Context
 from moby.errors import ConfigError
+from moby.oci import usage
 from moby.oci.engine import Engine
 from moby.oci.image import Image
 from moby.oci.manifest import Platform
@@ -126,7 +127,7 @@ def build(
     name = name or ("" if output else outputs.default_name(files[-1]))
     job = outputs.check(formats=formats, name=name, directory=directory, output=output or None, architecture=target)
     store = Store(context.store)
-    with log.step(f"Building {files[-1]}"):
+    with usage.using(store, context.environment), log.step(f"Building {files[-1]}"):
         components = Components(context, store)
         config = read(files, components, context=context, stdin=stdin)
         if not formats and not output:

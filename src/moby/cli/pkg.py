@@ -11,6 +11,7 @@ from moby.artifact import Architecture
 from moby.components.build import Components
 from moby.components.recipe import Recipe
 from moby.context import Context
+from moby.oci import usage
 from moby.oci.manifest import Platform
 from moby.oci.store import Store
 
@@ -59,7 +60,8 @@ def wanted(arguments: argparse.Namespace, recipe: Recipe) -> tuple[Architecture,
 def execute(arguments: argparse.Namespace, context: Context) -> int:
     """Do it for each recipe; results on stdout."""
     force, locked = getattr(arguments, "force", False), getattr(arguments, "locked", False)
-    components = Components(context, Store(context.store), locked=locked, force=force)
+    store = Store(context.store)
+    components = Components(context, store, locked=locked, force=force)
     made: list[dict[str, str]] = []
     for word in arguments.recipes:
         name = name_of(word)
@@ -71,7 +73,8 @@ def execute(arguments: argparse.Namespace, context: Context) -> int:
                 print(path)
         else:
             for architecture in wanted(arguments, recipe):
-                image = components.image(recipe, Platform(os="linux", architecture=architecture.value))
+                with usage.using(store, context.environment):
+                    image = components.image(recipe, Platform(os="linux", architecture=architecture.value))
                 made.append({"image": str(image.reference), "digest": str(image.digest), "architecture": architecture})
     if arguments.verb == "build":
         for each in made:

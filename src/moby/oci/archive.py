@@ -1,7 +1,7 @@
 """A tar file of images, read once from its first byte to its last: every blob goes into the store as it passes.
 
 One pass, because the file may be compressed or standard input, and because a Docker archive says only at its end what
-its files are. Small JSON files are kept beside for whoever puts the images together.
+its files are. The documents that say how they belong together are given beside.
 """
 
 from __future__ import annotations
@@ -17,19 +17,20 @@ from moby.formats import tar
 from moby.formats.compress import decompress
 from moby.formats.entry import Entry, Kind
 from moby.oci.digest import Digest
-from moby.oci.manifest import MAX_CONFIG_BYTES, OCI_LAYER, OCI_LAYER_GZIP, OCI_LAYER_ZSTD, Descriptor
+from moby.oci.manifest import OCI_LAYER, OCI_LAYER_GZIP, OCI_LAYER_ZSTD, Descriptor
 from moby.oci.store import Store
 
 _MAGIC = {b"\x1f\x8b": OCI_LAYER_GZIP, b"\x28\xb5": OCI_LAYER_ZSTD}
-_MAX_DOCUMENTS_BYTES = 64 << 20
+_MAX_DOCUMENT_BYTES = 8 << 20
 _MAX_FILES = 100_000
+_DOCUMENTS = frozenset(("index.json", "manifest.json", "oci-layout"))
 # What Docker's archives of old hold beside each layer, of no use.
 _IGNORED = frozenset(("json", "VERSION", "repositories"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contents:
-    """What an archive held: ``blobs`` are now in the store, ``documents`` the bytes of its JSON files, both by path."""
+    """What an archive held, by path: ``blobs`` are now in the store, ``documents`` are ``index.json`` and the like."""
 
     blobs: Mapping[str, Descriptor]
     documents: Mapping[str, bytes]
@@ -62,7 +63,6 @@ class _Reading:
         self._blobs: dict[str, Descriptor] = {}
         self._documents: dict[str, bytes] = {}
         self._links: dict[str, str] = {}
-        self._kept_bytes = 0
 
     def take(self, entry: Entry) -> None:
         name = posixpath.basename(entry.path)
@@ -71,17 +71,17 @@ class _Reading:
             above = posixpath.dirname(entry.path) if entry.kind is Kind.SYMLINK else ""
             self._links[entry.path] = posixpath.normpath(posixpath.join(above, entry.target))
         elif entry.kind is Kind.FILE and name not in _IGNORED:
-            self._file(entry, name)
+            self._file(entry)
 
     def contents(self) -> Contents:
         found = {path: self._blobs[target] for path, target in self._links.items() if target in self._blobs}
         return Contents(blobs={**self._blobs, **found}, documents=self._documents, where=self._where)
 
-    def _file(self, entry: Entry, name: str) -> None:
+    def _file(self, entry: Entry) -> None:
         stream = BytesIO(entry.data) if isinstance(entry.data, bytes) else entry.data
-        if name.endswith(".json") or name == "oci-layout":
-            self._documents[entry.path] = data = self._document(entry, stream)
-            stream = BytesIO(data)
+        if entry.path in _DOCUMENTS:
+            self._documents[entry.path] = self._document(entry, stream)
+            return
         start = stream.read(2)
         kind = _MAGIC.get(start, OCI_LAYER)
         expected = self._expected(entry, kind)
@@ -95,8 +95,7 @@ class _Reading:
             raise IntegrityError(error.what, where=f"{self._where}: {entry.path}", fix=error.fix) from error
 
     def _document(self, entry: Entry, stream: BinaryIO) -> bytes:
-        self._kept_bytes += entry.size
-        if entry.size > MAX_CONFIG_BYTES or self._kept_bytes > _MAX_DOCUMENTS_BYTES:
+        if entry.size > _MAX_DOCUMENT_BYTES:
             raise IntegrityError(f"JSON of {entry.size} bytes is too large", where=f"{self._where}: {entry.path}")
         return stream.read(entry.size)
 

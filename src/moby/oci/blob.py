@@ -55,13 +55,13 @@ def replace(target: Path, data: bytes) -> None:
         _sync_directory(target.parent)
 
 
-def sweep(root: Path) -> None:
+def sweep(root: Path, *, older_than_s: float = _ABANDONED_S) -> None:
     """Remove what writers that were killed left in ``ingest/``."""
     with contextlib.suppress(OSError):
         for left in (root / "ingest").glob(f"{_PREFIX}*"):
             with contextlib.suppress(OSError), left.open("rb") as stream:
                 # A writer locks its file right after making it; a minute covers that moment.
-                if time.time() - os.fstat(stream.fileno()).st_mtime > _ABANDONED_S:
+                if time.time() - os.fstat(stream.fileno()).st_mtime > older_than_s:
                     fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     left.unlink()
 

@@ -38,6 +38,13 @@ class Layout:
             index = self._load()
         return listed(index, where=str(self._index))
 
+    def every(self) -> list[Descriptor]:
+        """What every entry points at, named or not. Raises ``IntegrityError`` for a damaged file."""
+        with lock.shared(self._lock):
+            index = self._load()
+        where = str(self._index)
+        return [_descriptor(entry, _name(entry) or "an entry", where) for entry in _manifests(index, where)]
+
     @contextlib.contextmanager
     def changing(self) -> Iterator[dict[str, object]]:
         """The index to change in place, under the lock; it is written when the block ends well."""
@@ -89,10 +96,7 @@ def listed(index: dict[str, object], *, where: str = "index.json") -> list[tuple
         name = _name(entry)
         if name is None:
             continue
-        try:
-            found.append((name, Descriptor.model_validate(entry)))
-        except ValidationError as error:
-            raise _damaged(where, f"{name}: {error.errors()[0]['msg']}") from error
+        found.append((name, _descriptor(entry, name, where)))
     return found
 
 
@@ -119,6 +123,13 @@ def _manifests(index: dict[str, object], where: str) -> list[object]:
     if not isinstance(entries, list):
         raise _damaged(where, "manifests is not a list")
     return entries
+
+
+def _descriptor(entry: object, name: str, where: str) -> Descriptor:
+    try:
+        return Descriptor.model_validate(entry)
+    except ValidationError as error:
+        raise _damaged(where, f"{name}: {error.errors()[0]['msg']}") from error
 
 
 def _name(entry: object) -> str | None:

@@ -64,10 +64,14 @@ _ENTRIES = TypeAdapter(tuple[Entry, ...])
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Named:
-    """An image of a file: ``names`` it is known by there, which may be none, and the manifest or index it is."""
+    """An image of a file: ``names`` it is known by there, which may be none, and the manifest or index it is.
+
+    ``aliases`` of its names mean the same one, so that it has only the first when it is imported.
+    """
 
     names: tuple[str, ...]
     descriptor: Descriptor
+    aliases: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -268,7 +272,9 @@ def _images(index: bytes, where: str) -> tuple[Named, ...]:
         descriptors = [Descriptor.model_validate(each) for each in entries]
     except (ValueError, AttributeError, TypeError, RecursionError) as error:
         raise IntegrityError("index.json is not an image index", where=where) from error
-    return tuple(Named(names=_names(each), descriptor=each) for each in descriptors if not each.is_attestation)
+    return tuple(
+        Named(names=_names(each), descriptor=each, aliases=True) for each in descriptors if not each.is_attestation
+    )
 
 
 def _names(descriptor: Descriptor) -> tuple[str, ...]:

@@ -29,6 +29,32 @@ def exclusive(path: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def in_use(path: Path) -> Iterator[None]:
+    """Hold the lock against ``alone``, with any number of others; where it cannot be made, nobody can delete either."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    except OSError:
+        yield
+        return
+    try:
+        _take(descriptor, fcntl.F_RDLCK)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def alone(path: Path) -> Iterator[bool]:
+    """Hold the lock against everyone if nobody has it: False when somebody does. Raises ``PlatformError``."""
+    with blob.writing(path.parent):
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    try:
+        yield _take(descriptor, fcntl.F_WRLCK, wait=False)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
 def shared(path: Path) -> Iterator[None]:
     """Hold the lock against writers; a store that has no lock file, or one we may not read, is read without."""
     try:
@@ -43,9 +69,18 @@ def shared(path: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _take(descriptor: int, kind: int) -> None:
-    if hasattr(fcntl, "F_OFD_SETLKW"):
-        # struct flock: l_type, l_whence, l_start, l_len, l_pid (must be 0), padded to the alignment of off_t.
-        fcntl.fcntl(descriptor, fcntl.F_OFD_SETLKW, struct.pack("hhqqi0q", kind, os.SEEK_SET, 0, 0, 0))
-    else:
-        fcntl.lockf(descriptor, fcntl.LOCK_EX if kind == fcntl.F_WRLCK else fcntl.LOCK_SH)
+def _take(descriptor: int, kind: int, *, wait: bool = True) -> bool:
+    """False when somebody else has the lock and we do not wait."""
+    try:
+        if hasattr(fcntl, "F_OFD_SETLKW"):
+            # struct flock: l_type, l_whence, l_start, l_len, l_pid (must be 0), padded to the alignment of off_t.
+            command = fcntl.F_OFD_SETLKW if wait else fcntl.F_OFD_SETLK
+            fcntl.fcntl(descriptor, command, struct.pack("hhqqi0q", kind, os.SEEK_SET, 0, 0, 0))
+        else:
+            flags = fcntl.LOCK_EX if kind == fcntl.F_WRLCK else fcntl.LOCK_SH
+            fcntl.lockf(descriptor, flags if wait else flags | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):
+        if wait:
+            raise
+        return False
+    return True

@@ -77,19 +77,14 @@ class Push:
         if top is None or not (top.complete or complete):
             fix = "pull or build it first"
             raise IntegrityError("the store has not all of this image", where=str(root.digest), fix=fix)
-        if isinstance(top.document.content, Manifest):
-            config = self.store.read_config(top.document.content)
-            return _Ours(
-                nodes=[top], entries=[_entry(top.descriptor, config)], data=top.document.data, kind=root.media_type
-            )
-        entries = indexes.entries(top.document.data)
+        entries = walk.entries(self.store, top)
         if top.complete:
-            return _Ours(nodes=list(top.below), entries=entries, data=top.document.data, kind=root.media_type)
-        here = {str(each.descriptor.digest) for each in complete}
-        kept = indexes.join((), [each for each in entries if each.get("digest") in here])
-        left = [indexes.platform(each) for each in entries if each.get("digest") not in here]
+            return _Ours(nodes=list(top.below or (top,)), entries=entries, data=top.document.data, kind=root.media_type)
+        here = {each.get("digest") for each in entries}
+        listed = indexes.entries(top.document.data)
+        left = [indexes.platform(each) for each in listed if each.get("digest") not in here]
         log.info(f"not in the store, so not pushed: {', '.join(left)}")
-        return _Ours(nodes=complete, entries=kept, data=indexes.encode(kept), kind=OCI_INDEX)
+        return _Ours(nodes=complete, entries=entries, data=indexes.encode(entries), kind=OCI_INDEX)
 
     def _settled(self, there: Document, ours: _Ours) -> Pushed | None:
         """The result when nothing has to be pushed."""
@@ -152,7 +147,7 @@ class Push:
         if isinstance(there.content, Index):
             return indexes.entries(there.data)
         config = ImageConfig.decode(self.remote.blob(there.content.config, MAX_CONFIG_BYTES))
-        return [_entry(there.descriptor, config)]
+        return [there.descriptor.model_copy(update={"platform": config.platform}).wire()]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,11 +191,6 @@ def _blobs(store: Store, roots: Sequence[Descriptor]) -> Iterator[Descriptor]:
     for top in (walk.node(store, root) for root in roots):
         for each in top.every() if top else ():
             yield from each.blobs
-
-
-def _entry(descriptor: Descriptor, config: ImageConfig) -> indexes.Entry:
-    bare = Descriptor(media_type=descriptor.media_type, digest=descriptor.digest, size=descriptor.size)
-    return bare.model_copy(update={"platform": config.platform}).wire()
 
 
 def _platforms(entries: Sequence[indexes.Entry]) -> tuple[str, ...]:

@@ -6,15 +6,19 @@ an index is kept as the registry sent it although only one platform's blobs were
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
-from collections.abc import Callable, Sequence
+import shutil
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
-from moby.errors import IntegrityError
-from moby.oci import blob, layout
+from moby import log
+from moby.errors import IntegrityError, PlatformError
+from moby.oci import blob, layout, lock
 from moby.oci.digest import Digest, VerifiedReader
 from moby.oci.image import Image
 from moby.oci.layout import Layout
@@ -37,6 +41,8 @@ from moby.oci.manifest import (
 from moby.oci.reference import Reference
 
 _CHUNK = 1 << 20
+_USERS = ".in-use"
+_POLL_S = 0.2
 _MAX_DEPTH = 3
 
 
@@ -55,6 +61,63 @@ class Store:
         """What ``index.json`` holds under exactly this name; other tools may keep several."""
         return tuple(descriptor for each, descriptor in self._layout.entries() if each == name)
 
+    def roots(self) -> list[Descriptor]:
+        """What ``index.json`` points at, named or not; the names are among the annotations."""
+        return self._layout.every()
+
+    def blobs(self) -> Iterator[tuple[Digest, int]]:
+        """Every blob with its size in bytes, sorted."""
+        for path in sorted((self.root / "blobs").glob("*/*")):
+            with contextlib.suppress(IntegrityError, FileNotFoundError):
+                yield Digest.parse(f"{path.parent.name}:{path.name}"), path.stat().st_size
+
+    def delete(self, digest: Digest) -> None:
+        """Remove a blob that nothing needs any more; the caller is ``alone``."""
+        with blob.writing(self.root):
+            self._path(digest).unlink(missing_ok=True)
+
+    def clear(self) -> None:
+        """Delete the layout's own files, and the directory when nothing else is in it; the caller is ``alone``."""
+        with blob.writing(self.root):
+            for name in ("index.json", "oci-layout", ".lock", _USERS):
+                (self.root / name).unlink(missing_ok=True)
+            for name in ("blobs", "ingest"):
+                shutil.rmtree(self.root / name, ignore_errors=True)
+            with contextlib.suppress(OSError):
+                self.root.rmdir()
+
+    def used_s(self, digest: Digest) -> float:
+        """When what a name points at was last used, in seconds since 1970: the time stamp of its blob."""
+        try:
+            return self._path(digest).stat().st_mtime
+        except OSError:
+            return 0.0
+
+    @contextlib.contextmanager
+    def in_use(self) -> Iterator[None]:
+        """While this lasts, nobody deletes images: blobs that were found stay, those that come get their names."""
+        with contextlib.suppress(PlatformError):  # where nothing can be written, nothing is deleted either
+            self._layout.create()
+        with lock.in_use(self.root / _USERS):
+            yield
+
+    @contextlib.contextmanager
+    def alone(self, *, wait: bool = True) -> Iterator[bool]:
+        """Keep others from using images, to delete some. False, unless ``wait``, when there are users."""
+        self._layout.create()
+        told = False
+        while True:
+            with lock.alone(self.root / _USERS) as free:
+                if free or not wait:
+                    if free:
+                        blob.sweep(self.root, older_than_s=0)
+                    yield free
+                    return
+            if not told:
+                log.info(f"waiting for others who use {self.root}")
+                told = True
+            time.sleep(_POLL_S)
+
     def tag(self, name: str, descriptor: Descriptor) -> None:
         """Let ``name`` mean ``descriptor``, in place of what it meant before. Its blob must be here."""
         named = {**(descriptor.annotations or {}), REF_NAME: name}
@@ -69,6 +132,13 @@ class Store:
             return False
         with self._layout.changing() as index:
             return layout.drop(index, name)
+
+    def untag_all(self, names: Collection[str]) -> None:
+        """Forget all of ``names`` at once; their blobs stay."""
+        if names:
+            with self._layout.changing() as index:
+                for name in names:
+                    layout.drop(index, name)
 
     def has(self, descriptor: Descriptor) -> bool:
         """Whether the blob is here with the right size. Content was checked on its way in."""
@@ -131,7 +201,7 @@ class Store:
         fits better, as it is the only thing that name can mean. A digest is found whether or not it has a name.
         """
         found = self.meaning(reference, platform)
-        return replace(found[1], root=found[0]) if found else None
+        return self._used(found[1], found[0]) if found else None
 
     def meaning(self, reference: Reference, platform: Platform) -> tuple[Descriptor, Image] | None:
         """As ``find``, with the manifest or index that the name points at."""
@@ -148,7 +218,7 @@ class Store:
     def below(self, reference: Reference, root: Descriptor, platform: Platform) -> Image | None:
         """The complete image for ``platform`` at or below ``root``, whatever its name; else the only one there is."""
         image = self._complete(reference, root, platform, _MAX_DEPTH, set())
-        return replace(image, root=root) if image is not None else None
+        return self._used(image, root) if image is not None else None
 
     def put_image(self, name: str, config: bytes, layers: Sequence[Descriptor], platform: Platform) -> Image:
         """Name an image made of stored ``layers`` (bottom first) and the JSON ``config``.
@@ -169,6 +239,12 @@ class Store:
             reference=reference, digest=stored.digest, platform=platform, config=parsed, layers=manifest.layers
         )
 
+    def change(self, name: str, decide: Callable[[Sequence[Descriptor]], Descriptor]) -> None:
+        """Let ``name`` mean what ``decide`` makes of what it means now, with nobody changing it in between."""
+        with self._layout.changing() as root:
+            known = [descriptor for other, descriptor in layout.listed(root) if other == name]
+            layout.put(root, name, decide(known))
+
     def change_index(self, name: str, change: Callable[[Index], Index]) -> None:
         """Let ``name`` mean what ``change`` makes of the index that it means now; nothing when it means none."""
         with self._layout.changing() as root:
@@ -186,6 +262,12 @@ class Store:
         """The configuration of an image. Raises ``IntegrityError``."""
         digest = manifest.config.digest
         return ImageConfig.decode(self.read_blob(digest, MAX_CONFIG_BYTES), where=str(digest))
+
+    def _used(self, image: Image, root: Descriptor) -> Image:
+        """Note that the image is used: its root's time stamp is our record, as access times are often turned off."""
+        with contextlib.suppress(OSError):  # somebody else's store
+            os.utime(self._path(root.digest))
+        return replace(image, root=root)
 
     def _siblings(self, known: Sequence[Descriptor]) -> list[Descriptor]:
         """The manifests of one name, each with its platform."""
