@@ -22,7 +22,8 @@ def merge(first: Config, second: Config) -> Config:
     """``first`` with ``second`` added; knows the places and notices of both."""
     lists = {name: _join(getattr(first, name), getattr(second, name)) for name in _LISTS}
     kernel, trust = _kernel(first.kernel, second.kernel), _trust(first.trust, second.trust)
-    merged = first.model_copy(update={**lists, "kernel": kernel, "trust": trust})
+    verity = first.verity if second.verity is None else second.verity
+    merged = first.model_copy(update={**lists, "kernel": kernel, "trust": trust, "verity": verity})
     outputs = (*first.outputs, *second.outputs)
     return merged.at(_places(first, second), (*first.notices, *second.notices), outputs)
 

@@ -132,6 +132,7 @@ class Config(Spec):
     files: tuple[FileSpec, ...] | None = Field(None, description="Files to add, in this order.")
     volumes: tuple[VolumeSpec, ...] | None = Field(None, description="Directories that containers share.")
     trust: TrustSpec | None = Field(None, description="Which images must be signed, and by whom.")
+    verity: bool | None = Field(None, description="Whether the kernel checks a root on a disk (dm-verity).")
 
     _places: Places = PrivateAttr(default_factory=Places)
     _notices: Texts = PrivateAttr(default=())

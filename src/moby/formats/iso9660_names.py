@@ -34,10 +34,10 @@ def joliet(name: str, directory: bool, mark: str = "") -> bytes:
     """The Joliet identifier of ``name``."""
     text = _NOT_JOLIET.sub("_", name)
     if not mark and len(text) <= _JOLIET:
-        return text.encode("utf-16-be")
+        return text.encode("utf-16-be", "replace")
     stem, dot, extension = text.rpartition(".") if not directory and "." in text[1:] else (text, "", "")
     tail = mark + dot + extension[:_EXTENSION]
-    return (stem[: _JOLIET - len(tail)] + tail).encode("utf-16-be")
+    return (stem[: _JOLIET - len(tail)] + tail).encode("utf-16-be", "replace")
 
 
 def assign(names: Iterable[tuple[str, bool]], shape: Shape) -> dict[str, bytes]:

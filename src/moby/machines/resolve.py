@@ -15,8 +15,8 @@ from typing import BinaryIO
 
 from moby.artifact import Architecture, Artifact, Firmware
 from moby.errors import ConfigError, PlatformError
+from moby.formats.recognise import recognise
 from moby.machines.options import BootKind, RunOptions
-from moby.outputs.rootdisk import recognise
 
 _MIB = 1 << 20
 _SQUASHFS_ROOT = "root=/dev/vda"

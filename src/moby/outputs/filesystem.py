@@ -14,6 +14,7 @@ from moby.errors import ConfigError
 from moby.formats import iso9660, isohybrid
 from moby.formats.eltorito import BootImage
 from moby.formats.entry import Entry
+from moby.formats.recognise import recognise
 from moby.outputs import bios, iso, rootdisk, stage1, uki
 from moby.outputs.format import File, Format, Targets
 from moby.outputs.hostfiles import host_files
@@ -99,14 +100,19 @@ def _write_twice(
 ) -> None:
     """Write the image to learn what it is recognised by, then again with that on its command line."""
     given = stage1.parts(source).cmdline
-    known = any(word.startswith("root=") for word in given.split())
-    found = _UNKNOWN
-    for _ in range(1 if known else 2):
-        cmdline = given if known else f"{given} moby.root={found} moby.rootfs={RootKind.ISO9660}".lstrip()
+    words = given.split()
+
+    def written(found: str) -> str:
+        """Write the image with what finds it on its command line; what it is recognised by."""
+        known = any(word.startswith("root=") for word in words)
+        cmdline = given if known else " ".join([*words, f"moby.root={found}", f"moby.rootfs={RootKind.ISO9660}"])
         with path.open("w+b") as out:
-            written = iso9660.write(entries(cmdline), out, iso.options(source, (boot,)))
-            isohybrid.apply(out, written, disk_id=source.plan_id("disk"), boot_code=code)
-            found = rootdisk.recognise(out)
+            placed = iso9660.write(entries(cmdline), out, iso.options(source, (boot,)))
+            isohybrid.apply(out, placed, disk_id=source.plan_id("disk"), boot_code=code)
+            return recognise(out)
+
+    found = written(_UNKNOWN)
+    assert written(found) == found, "what the image is recognised by must not depend on the command line"
 
 
 def _refuse_verity(source: Source) -> None:

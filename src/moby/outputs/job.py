@@ -46,9 +46,12 @@ def choose(
 ) -> Job:
     """The job that these options ask for. Raises ``ConfigError`` when they contradict each other, as the original does.
 
-    No formats means ``tar`` with ``output``, else ``kernel+initrd``. An empty name and directory were not given.
+    No formats means ``tar`` with ``output``, else ``kernel+initrd``. An empty name and directory were not given; a name
+    may have directories.
     """
     target = Path(output) if output else None
+    if target is None and "/" in name and name.strip("./"):
+        directory, name = directory / Path(name).parent, Path(name).name
     names = tuple(dict.fromkeys(formats)) or (STREAM_DEFAULT if target else DEFAULT,)
     for each in names:
         if len(names) > 1 and each in table and table[each].streamable:

@@ -9,19 +9,17 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
 
 from moby.formats import erofs, squashfs, verity
 from moby.formats.entry import Entry
+from moby.formats.recognise import recognise
 from moby.outputs import stage1
 from moby.outputs.settings import RootKind
 from moby.outputs.source import Source
 from moby.rootfs.constants import FIXED_MTIME_S
 
 BLOCK_BYTES = 4096
-_PIECES = ((0, 2048), (32768, 2048))
 _LEAST_BYTES = 64 << 10
-_FNV_OFFSET, _FNV_PRIME = 0xCBF29CE484222325, 0x100000001B3
 
 
 def entries(source: Source) -> Iterator[Entry]:
@@ -39,6 +37,7 @@ def _make(source: Source, kind: RootKind, path: Path) -> None:
         if kind is RootKind.SQUASHFS:
             squashfs.write(entries(source), out, time_s=FIXED_MTIME_S)
         else:
+            assert kind is RootKind.EROFS  # ISO images are their own roots
             erofs.write(entries(source), out, uuid=source.plan_id("root"), time_s=FIXED_MTIME_S)
         size = out.seek(0, 2)
         out.truncate(max(_LEAST_BYTES, size + -size % BLOCK_BYTES))
@@ -54,7 +53,12 @@ def _append_tree(source: Source, path: Path) -> None:
         out.seek(data_bytes)
         root_hash = verity.write(data, data_bytes, out, salt=salt, uuid=source.plan_id("verity"))
     facts = f"{root_hash.hex()},{salt.hex()},{data_bytes // BLOCK_BYTES}"
-    path.with_suffix(".verity").write_text(facts)
+    _facts(path).write_text(facts)
+
+
+def _facts(root: Path) -> Path:
+    """Where the verity facts of a root are kept."""
+    return root.with_name(f"{root.name}.verity")
 
 
 def cmdline(source: Source, kind: RootKind, root: Path) -> str:
@@ -64,17 +68,7 @@ def cmdline(source: Source, kind: RootKind, root: Path) -> str:
     if not any(word.startswith("root=") for word in words):
         with root.open("rb") as stream:
             words += [f"moby.root={recognise(stream)}", f"moby.rootfs={kind}"]
-    facts = root.with_suffix(".verity")
+    facts = _facts(root)
     if facts.exists():
         words.append(f"moby.verity={facts.read_text()}")
     return " ".join(words)
-
-
-def recognise(disk: BinaryIO) -> str:
-    """What stage1 knows a device by: FNV-1a of two pieces of it."""
-    value = _FNV_OFFSET
-    for offset, size in _PIECES:
-        disk.seek(offset)
-        for byte in disk.read(size).ljust(size, b"\0"):
-            value = (value ^ byte) * _FNV_PRIME & 0xFFFFFFFFFFFFFFFF
-    return f"{value:016x}"

@@ -91,7 +91,7 @@ class Source:
     @functools.cached_property
     def boot(self) -> Boot:
         """The parts that are booted, made at the first use, of kept parts where there are any."""
-        cache = Cache(self.settings.cache or self._folder / "segments")
+        cache = Cache((self.settings.cache or self._folder) / "segments")
         with cache.using():
             root = segments(self.plan, self._store, cache, self._folder, self._options())
             with timing.stage("join"):

@@ -14,7 +14,7 @@ from moby.errors import ConfigError
 from moby.formats import cpio
 from moby.formats.compress import compressor
 from moby.formats.entry import Entry, Kind, directory, file
-from moby.outputs.source import Source
+from moby.outputs.source import Source, one_line
 from moby.rootfs.constants import FIXED_MTIME_S
 from moby.rootfs.kernel import CMDLINE, KERNEL, ORIGIN
 
@@ -44,7 +44,7 @@ def parts(source: Source) -> BootParts:
     kernel = source.part("stage1-kernel", lambda path: _extract(source, path))
     return BootParts(
         kernel=kernel,
-        cmdline=kernel.with_name("stage1-cmdline").read_text(),
+        cmdline=one_line(kernel.with_name("stage1-cmdline").read_text()),
         initrd=source.part("stage1-initrd", lambda path: _make_initrd(source, path)),
     )
 

@@ -10,10 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from moby import log
+from moby import log, timing
 from moby.artifact import Artifact
 from moby.errors import PlatformError
 from moby.oci.store import Store
+from moby.outputs.current import Record
 from moby.outputs.format import Format, Targets
 from moby.outputs.job import STDOUT, Job
 from moby.outputs.settings import Settings
@@ -25,20 +26,38 @@ Placed = list[tuple[str, Path]]
 
 def write(job: Job, plan: Plan, store: Store, *, stdout: BinaryIO | None, settings: Settings) -> tuple[Artifact, ...]:
     """Make the job's formats, then put all files in their places."""
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(_explained(job))
+    with _explained(job):
         if job.output is not None and _is_stream(job.output):
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="moby-")))
-            source = Source(plan, store, folder, settings)
-            return (_stream(job, source, folder, stdout or sys.stdout.buffer),)
-        place = (job.output or job.directory / job.name).parent
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=".moby-", dir=place)))
+            return (_stream(job, plan, store, stdout or sys.stdout.buffer, settings),)
+        record = _record(job, plan, store, settings)
+        if record is not None and (artifacts := record.find()) is not None:
+            log.info("nothing changed: the outputs stay as they are")
+            return artifacts
+        artifacts = _place(job, plan, store, settings)
+        if record is not None:
+            record.write(artifacts)
+        return artifacts
+
+
+def _place(job: Job, plan: Plan, store: Store, settings: Settings) -> tuple[Artifact, ...]:
+    """Make all files beside their places, then rename them."""
+    place = (job.output or job.directory / job.name).parent
+    with tempfile.TemporaryDirectory(prefix=".moby-", dir=place) as name:
+        folder = Path(name)
         source = Source(plan, store, _made(folder / "parts"), settings)
         made = [
             _make(format, source, Targets(_made(folder / str(number)), name=job.name))
             for number, format in enumerate(job.formats)
         ]
         return tuple(_finish(job, format, roles, source) for format, roles in zip(job.formats, made, strict=True))
+
+
+def _record(job: Job, plan: Plan, store: Store, settings: Settings) -> Record | None:
+    """What is known about the outputs. Signatures are made anew each time."""
+    if settings.cache is None or settings.signer is not None:
+        return None
+    with timing.stage("look"):
+        return Record(settings.cache / "outputs", job, plan, store, settings)
 
 
 def _make(format: Format, source: Source, targets: Targets) -> Placed:
@@ -51,6 +70,8 @@ def _make(format: Format, source: Source, targets: Targets) -> Placed:
 def _finish(job: Job, format: Format, made: Placed, source: Source) -> Artifact:
     """Rename one format's files to their final names."""
     final = dict(job.files(format))
+    for role in final.keys() - {role for role, _ in made}:
+        final[role].unlink(missing_ok=True)  # what an earlier build made does not belong to this one
     size = 0
     for role, path in made:
         status = path.stat()
@@ -60,11 +81,13 @@ def _finish(job: Job, format: Format, made: Placed, source: Source) -> Artifact:
     return _artifact(job, format, source, tuple((role, final[role]) for role, _ in made), size)
 
 
-def _stream(job: Job, source: Source, folder: Path, stdout: BinaryIO) -> Artifact:
+def _stream(job: Job, plan: Plan, store: Store, stdout: BinaryIO, settings: Settings) -> Artifact:
     """Write the one format front to back to stdout or to a device or pipe."""
     format = job.formats[0]
     assert job.output is not None
     with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="moby-")))
+        source = Source(plan, store, folder, settings)
         out = stdout if job.output == STDOUT else stack.enter_context(job.output.open("wb"))
         counted = _Counted(out)
         with log.step(f"Writing {format.name}"):

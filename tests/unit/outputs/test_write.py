@@ -216,3 +216,20 @@ def test_a_large_image_takes_little_memory(tmp_path: Path) -> None:
     path = os.pathsep.join((str(REPOSITORY), str(REPOSITORY / "src")))
     kibibytes = int(proc.run(command, env={**os.environ, "PYTHONPATH": path}, timeout_s=60))
     assert kibibytes < 120 << 10
+
+
+def test_a_part_of_an_earlier_build_does_not_stay(tmp_path: Path) -> None:
+    made = machine(tmp_path)
+    write(made.plan, made.store, formats=[], name="web", directory=tmp_path)
+    assert (tmp_path / "web-kernel").exists()
+    bare = root(tmp_path / "bare", "files: [{path: etc/x, contents: hi}]")
+    write(bare.plan, bare.store, formats=[], name="web", directory=tmp_path)
+    assert [path.name for path in tmp_path.glob("web-*")] == ["web-initrd.img"]
+
+
+def test_a_name_may_have_directories(tmp_path: Path) -> None:
+    made = machine(tmp_path)
+    (tmp_path / "out").mkdir()
+    (artifact,) = write(made.plan, made.store, formats=[], name="out/web", directory=tmp_path)
+    assert artifact.name == "web"
+    assert artifact.file("initrd") == tmp_path / "out/web-initrd.img"
