@@ -61,7 +61,6 @@ def test_only_proc_starts_programs() -> None:
     assert users == {"proc.py"}
 
 
-@pytest.mark.shows("no output format needs a program of the host", by="unit")
 @pytest.mark.parametrize("layer", ["outputs", "formats"])
 def test_outputs_and_formats_start_no_program(layer: str) -> None:
     for path in (SOURCE / layer).rglob("*.py"):

@@ -49,9 +49,6 @@ def first(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, str]:
     return found
 
 
-@pytest.mark.shows(
-    "every format is the same, bit for bit, in another directory, as another user, at another time", by="unit"
-)
 def test_circumstances_do_not_show(first: Mapping[str, str], open_folder: Path) -> None:
     user = NOBODY if os.geteuid() == 0 else 0
     other = {"TZ": "Asia/Kolkata", "LC_ALL": "C", "LANG": "de_DE", "HOME": "/nonexistent", "PYTHONHASHSEED": "7"}
@@ -63,7 +60,6 @@ def test_a_second_build_finds_the_first_ones_parts_and_gives_the_same(first: Map
     assert json.loads(support("circumstances", tmp_path, "022", 0, -YEAR_S, 2)) == first
 
 
-@pytest.mark.shows("writing any format of a 300 MB root takes at most 120 MiB of memory", by="unit")
 @pytest.mark.parametrize(
     "formats",
     [
@@ -76,7 +72,6 @@ def test_writing_takes_little_memory(formats: tuple[str, ...], tmp_path: Path) -
     assert int(support("memory", tmp_path, 300, *formats)) < MEMORY_KIB
 
 
-@pytest.mark.shows("a disk of 10 GiB takes only the space of what is on it", by="unit")
 @pytest.mark.parametrize("name", ["raw-efi", "raw-bios", "qcow2-efi", "qcow2-bios", "vhdx", "dynamic-vhd"])
 def test_large_disks_are_sparse(name: str, tmp_path: Path) -> None:
     made = circumstances.machine(tmp_path)
