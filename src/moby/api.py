@@ -182,7 +182,7 @@ def _settings(
         stage1=stage1,
         root=outputs.RootKind(on_disk) if on_disk else None,
         layout=Layout(options.root) if in_ram else None,
-        cache=context.work / "segments",
+        cache=context.work,
         verity=options.verity,
         signer=_signer(options),
         sbom=sbom(options, context),

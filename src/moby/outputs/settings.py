@@ -39,6 +39,11 @@ class BootCode:
         self._store = store
         self._image = image
 
+    @property
+    def image(self) -> Image:
+        """The component's image."""
+        return self._image
+
     @functools.cached_property
     def _files(self) -> dict[str, bytes]:
         return {
@@ -60,8 +65,9 @@ class Settings:
 
     ``disk_bytes`` is the least size of disks. ``boot_code`` and ``stage1`` are given where a chosen format needs them.
     ``root`` is the file system of a root on a disk, None for one in RAM; ``verity`` has the kernel check it. ``layout``
-    is how a root in RAM lies there, None for the best that it allows. ``cache`` is a directory for parts of roots.
-    ``signer`` signs EFI programs. ``decompress_kernel`` writes the kernel unpacked. ``sbom`` goes into the root.
+    is how a root in RAM lies there, None for the best that it allows. ``cache`` is a directory for what builds to come
+    can use. ``signer`` signs EFI programs. ``decompress_kernel`` writes the kernel unpacked. ``sbom`` goes into the
+    root.
     """
 
     decompress_kernel: bool = False
