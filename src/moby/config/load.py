@@ -34,16 +34,26 @@ _STDIN = "-"
 _WEB = ("http://", "https://")
 
 
-def load(sources: Sequence[str], *, context: Context, templates: Templates, stdin: BinaryIO | None = None) -> Config:
+def load(
+    sources: Sequence[str],
+    *,
+    context: Context,
+    templates: Templates,
+    stdin: BinaryIO | None = None,
+    seen: Callable[[str, bytes], None] | None = None,
+) -> Config:
     """The merged configuration of ``sources``: paths, ``-`` for standard input, or http(s) addresses.
 
-    Raises ``ConfigError`` that carries everything wrong in all of them, each with its file, line and column.
+    ``seen`` is told each source with its bytes. Raises ``ConfigError`` that carries everything wrong in all of them,
+    each with its file, line and column.
     """
     documents: list[Translation] = []
     failures: list[ConfigError] = []
     for source in sources:
         try:
             text = fetch(source, context, stdin)
+            if seen is not None:
+                seen(source, text)
             document = translate(read(text, file="stdin" if source == _STDIN else redact(source)))
         except ConfigError as error:
             failures.append(error)
