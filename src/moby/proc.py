@@ -20,6 +20,7 @@ from typing import IO
 from moby import log
 from moby.errors import CommandError, PlatformError
 
+TIMED_OUT = 124  # as timeout(1) says it
 _TAIL_LINES = 6
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 
@@ -50,27 +51,24 @@ def run(
     """Run ``argv`` to its end and return its stdout.
 
     ``env`` replaces the environment when given; ``die_with_parent`` as for ``start``. Raises ``CommandError`` when the
-    program is missing, fails, is killed or runs longer than ``timeout_s``.
+    program cannot be started, fails, is killed or runs longer than ``timeout_s`` (its status is then ``TIMED_OUT``).
     """
     words = [os.fspath(word) for word in argv]
     log.debug(f"$ {shlex.join(words)}")
     try:
-        done = subprocess.run(
-            words,
-            input=stdin,
-            capture_output=True,
-            env=env,
-            cwd=cwd,
-            timeout=timeout_s,
-            check=False,
-            preexec_fn=_bind_to_parent() if die_with_parent and DIES_WITH_PARENT else None,
-        )
-    except FileNotFoundError as error:
-        raise CommandError(f"cannot run {words[0]}: not found", status=127, fix=f"install {words[0]}") from error
-    except PermissionError as error:
-        raise CommandError(f"cannot run {words[0]}: permission denied", status=126) from error
+        with _told(words[0]):
+            done = subprocess.run(
+                words,
+                input=stdin,
+                capture_output=True,
+                env=env,
+                cwd=cwd,
+                timeout=timeout_s,
+                check=False,
+                preexec_fn=_bind_to_parent() if die_with_parent and DIES_WITH_PARENT else None,
+            )
     except subprocess.TimeoutExpired as error:
-        raise CommandError(f"{words[0]} did not finish in {timeout_s:g} s") from error
+        raise CommandError(f"{words[0]} did not finish in {timeout_s:g} s", status=TIMED_OUT) from error
     if done.returncode != 0:
         raise failure(words, done.returncode, done.stderr, done.stdout)
     return done.stdout
@@ -91,11 +89,11 @@ def start(
     """Start ``argv`` and return the running process; the caller waits for it.
 
     With ``die_with_parent`` (Linux) the kernel kills it when the *thread* that called this ends, however it ends.
-    Raises ``CommandError`` when the program is missing or may not be run.
+    Raises ``CommandError`` when the program cannot be started.
     """
     words = [os.fspath(word) for word in argv]
     log.debug(f"$ {shlex.join(words)}")
-    try:
+    with _told(words[0]):
         return subprocess.Popen(
             words,
             stdin=stdin,
@@ -107,10 +105,19 @@ def start(
             pass_fds=pass_fds,
             preexec_fn=_bind_to_parent() if die_with_parent and DIES_WITH_PARENT else None,
         )
+
+
+@contextlib.contextmanager
+def _told(program: str) -> Iterator[None]:
+    """Makes every way in which the system refuses to start ``program`` a ``CommandError``."""
+    try:
+        yield
     except FileNotFoundError as error:
-        raise CommandError(f"cannot run {words[0]}: not found", status=127, fix=f"install {words[0]}") from error
+        raise CommandError(f"cannot run {program}: not found", status=127, fix=f"install {program}") from error
     except PermissionError as error:
-        raise CommandError(f"cannot run {words[0]}: permission denied", status=126) from error
+        raise CommandError(f"cannot run {program}: permission denied", status=126) from error
+    except OSError as error:  # not a program, no more processes or descriptors, …
+        raise CommandError(f"cannot run {program}: {error.strerror or error}", status=126) from error
 
 
 def _bind_to_parent() -> Callable[[], None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -78,6 +79,24 @@ def test_missing_or_forbidden_program_is_told(tmp_path: Path) -> None:
         proc.find("absent")
 
 
+def test_every_refusal_of_the_system_is_a_command_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "data").write_text("no program")
+    (tmp_path / "data").chmod(0o755)
+    for act in (proc.run, proc.start):
+        with pytest.raises(CommandError, match="Exec format error") as caught:
+            act([tmp_path / "data"])
+        assert caught.value.status == 126
+
+    def full(*arguments: object, **options: object) -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(subprocess, "Popen", full)
+    for act in (proc.run, proc.start):
+        with pytest.raises(CommandError, match="cannot run true: Too many open files"):
+            act(["true"])
+
+
 def test_program_that_hangs_is_ended() -> None:
-    with pytest.raises(CommandError, match=r"did not finish in 0\.1 s"):
+    with pytest.raises(CommandError, match=r"did not finish in 0\.1 s") as caught:
         proc.run(["sleep", "60"], timeout_s=0.1)
+    assert caught.value.status == proc.TIMED_OUT

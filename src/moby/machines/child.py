@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Protocol
 
 from moby import proc
-from moby.errors import CommandError, PlatformError
+from moby.errors import PlatformError
 from moby.machines import state
 
 _POLL_S = 0.1
@@ -55,11 +55,14 @@ class Child:
         pass_fds: Sequence[int],
         environment: Mapping[str, str] | None = None,
     ) -> None:
-        """Start ``argv`` with its messages going to ``output``. Raises ``CommandError`` when it cannot be started."""
+        """Start ``argv`` with its messages going to ``output``.
+
+        Raises ``CommandError`` when it cannot be started, ``PlatformError`` when ``output`` cannot be written.
+        """
         self._argv, self._output, self._pass_fds = list(argv), output, tuple(pass_fds)
         self._environment = environment
         self._process: proc.Running | None = None
-        self._fault: CommandError | None = None
+        self._fault: BaseException | None = None
         self._started, self._ended = threading.Event(), threading.Event()
         threading.Thread(target=self._run, name="moby-machine", daemon=True).start()
         self._started.wait()
@@ -68,25 +71,41 @@ class Child:
 
     def _run(self) -> None:
         try:
-            with self._output.open("wb") as output:
-                process = proc.start(
-                    self._argv,
-                    stdout=output,
-                    stderr=output,
-                    env=self._environment,
-                    new_session=True,  # the terminal's Ctrl-C is for the tool, which stops the guest properly
-                    pass_fds=self._pass_fds,
-                    die_with_parent=True,
-                )
-        except CommandError as error:
+            self._live()
+        except BaseException as error:  # raised again by whoever waits for the start
             self._fault = error
+        finally:  # whatever happened, nobody waits for this thread in vain
             self._started.set()
-            return
-        self._process = process
-        with contextlib.nullcontext() if proc.DIES_WITH_PARENT else proc.guard(process):
-            self._started.set()
+            self._ended.set()
+
+    def _live(self) -> None:
+        """Start the process and wait for its end; when that is not to be, no process is left."""
+        process = self._start()
+        try:
+            with contextlib.nullcontext() if proc.DIES_WITH_PARENT else proc.guard(process):
+                self._process = process
+                self._started.set()
+                process.wait()
+        except BaseException:
+            process.kill()
             process.wait()
-        self._ended.set()
+            raise
+
+    def _start(self) -> proc.Running:
+        try:
+            output = self._output.open("wb")
+        except OSError as error:
+            raise PlatformError(f"cannot be written: {error.strerror}", where=str(self._output)) from error
+        with output:
+            return proc.start(
+                self._argv,
+                stdout=output,
+                stderr=output,
+                env=self._environment,
+                new_session=True,  # the terminal's Ctrl-C is for the tool, which stops the guest properly
+                pass_fds=self._pass_fds,
+                die_with_parent=True,
+            )
 
     @property
     def pid(self) -> int:
