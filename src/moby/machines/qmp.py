@@ -16,10 +16,14 @@ from typing import Any
 
 from qemu.qmp import QMPClient, QMPError
 
+from moby import log
 from moby.errors import PlatformError
 
 _CONNECT_S = 20
 _COMMAND_S = 10
+
+# How a connection fails, times out or ends.
+_LOST = (QMPError, OSError, EOFError)
 
 
 class Monitor:
@@ -37,19 +41,21 @@ class Monitor:
 
     def open(self) -> None:
         """Wait for QEMU's greeting. Raises ``PlatformError`` when it does not come in time."""
+        self._client()
+
+    def _client(self) -> QMPClient:
         try:
-            self._ready.result()
-        except (QMPError, TimeoutError) as error:
+            return self._ready.result()
+        except _LOST as error:
             self._thread.join()
-            raise PlatformError(f"QEMU's monitor does not answer: {error or 'timed out'}") from error
+            raise PlatformError(f"QEMU's monitor does not answer: {str(error) or 'timed out'}") from error
 
     def execute(self, command: str, **arguments: object) -> object:
         """Run one QMP command and return its answer. Raises ``PlatformError`` when QEMU is gone or refuses."""
-        client = self._ready.result()
-        coroutine = client.execute(command, arguments)
+        coroutine = self._client().execute(command, arguments)
         try:
             return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(_COMMAND_S)
-        except (QMPError, TimeoutError, concurrent.futures.CancelledError) as error:
+        except (*_LOST, concurrent.futures.CancelledError) as error:
             raise PlatformError(f"QEMU does not take {command}: {error}") from error
         except RuntimeError as error:  # the loop has ended with the connection
             coroutine.close()
@@ -73,28 +79,37 @@ class Monitor:
     def _run(self) -> None:
         logging.getLogger("qemu.qmp").setLevel(logging.CRITICAL)  # failures are told by us
         try:
-            self._loop.run_until_complete(self._session())
+            client = self._loop.run_until_complete(self._connect())
+            if client is not None:
+                self._loop.run_until_complete(self._session(client))
         finally:
             self._loop.close()
 
-    async def _session(self) -> None:
+    async def _connect(self) -> QMPClient | None:
         client = QMPClient()
         try:
             await asyncio.wait_for(client.connect(self._connection), self._timeout_s)
-        except (QMPError, TimeoutError) as error:
+        except BaseException as error:  # raised again by whoever waits for the greeting
             self._connection.close()
             self._ready.set_exception(error)
-            return
+            return None
         self._ready.set_result(client)
+        return client
+
+    async def _session(self, client: QMPClient) -> None:
+        """Collect events until the connection ends, or is left."""
         collect = asyncio.create_task(self._collect(client))
         ends = asyncio.create_task(client.runstate_changed()), asyncio.create_task(self._leave.wait())
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-        with contextlib.suppress(Exception):  # whatever ended the connection: it is over
+        try:
             await client.disconnect()
-        for task in (collect, *ends):
-            task.cancel()
-        await asyncio.gather(collect, *ends, return_exceptions=True)
-        self._events += client.events.clear()
+        except _LOST as error:
+            log.debug(f"QEMU's monitor ended: {error}")
+        finally:
+            for task in (collect, *ends):
+                task.cancel()
+            await asyncio.gather(collect, *ends, return_exceptions=True)
+            self._events += client.events.clear()
 
     async def _collect(self, client: QMPClient) -> None:
         async for event in client.events:
