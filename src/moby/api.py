@@ -416,7 +416,12 @@ def qemu_finder(context: Context) -> Finder:
             found = tools.firmware(architecture)
             return found.code, found.variables
 
-        return Toolset(system=(str(qemu.system),), image=(str(image),) if image else None, firmware=firmware)
+        return Toolset(
+            system=(str(qemu.system),),
+            image=(str(image),) if image else None,
+            firmware=firmware,
+            tpm=lambda: (str(tools.tpm()),),
+        )
 
     return find
 

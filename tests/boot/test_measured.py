@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import re
-import shutil
-import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import moby
-from moby.artifact import Architecture
-from moby.formats import pcr
-from moby.machines.toolset import find_firmware, host_qemu
+from moby.cli import main as cli
+from moby.machines.options import RunOptions
 
 pytestmark = pytest.mark.boot
 
@@ -30,57 +25,30 @@ onboot:
 PATIENCE_S = 90
 
 
-@pytest.fixture
-def tpm(tmp_path: Path) -> Iterator[Path]:
-    """The socket of a TPM that nothing was measured into."""
-    program = shutil.which("swtpm")
-    assert program is not None
-    state, control = tmp_path / "tpm", tmp_path / "tpm.sock"
-    state.mkdir()
-    options = ["--tpmstate", f"dir={state}", "--ctrl", f"type=unixio,path={control}", "--terminate"]
-    process = subprocess.Popen([program, "socket", "--tpm2", *options])
-    try:
-        deadline = time.monotonic() + 10
-        while not control.exists():
-            assert process.poll() is None and time.monotonic() < deadline
-            time.sleep(0.05)
-        yield control
-    finally:
-        process.kill()
-        process.wait()
-
-
-def console_of(image: Path, tpm: Path, folder: Path, until: str) -> str:
-    """What a machine says that starts ``image`` from UEFI with a TPM, up to a line with ``until``."""
-    tools, log = host_qemu(Architecture.AMD64), folder / "console"
-    code, variables = find_firmware(Architecture.AMD64, tools)
-    flash = (
-        f"if=pflash,format=raw,unit=0,readonly=on,file={code}",
-        f"if=pflash,format=raw,unit=1,snapshot=on,file={variables}",
-    )
-    words = ["-M", "q35", "-accel", "tcg", "-m", "512", "-nodefaults", "-no-reboot", "-display", "none"]
-    words += ["-drive", flash[0], "-drive", flash[1], "-serial", f"file:{log}", "-kernel", str(image)]
-    words += ["-chardev", f"socket,id=tpm,path={tpm}", "-tpmdev", "emulator,id=tpm0,chardev=tpm"]
-    machine = subprocess.Popen([*tools.system, *words, "-device", "tpm-tis,tpmdev=tpm0"], stdin=subprocess.DEVNULL)
-    try:
-        deadline = time.monotonic() + PATIENCE_S
-        while time.monotonic() < deadline and machine.poll() is None:
-            said = log.read_text(errors="replace") if log.exists() else ""
-            if re.search(until, said):
-                return said
-            time.sleep(0.2)
-        raise AssertionError(f"no {until!r} in {log.read_text(errors='replace')[-2000:]!r}")
-    finally:
-        machine.kill()
-        machine.wait()
-
-
 @pytest.mark.shows("PCR 11 of a booted unified kernel image is the predicted one", by="boot")
-def test_the_tpm_says_what_was_predicted(tmp_path: Path, tpm: Path) -> None:
+def test_the_tpm_says_what_was_predicted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "measured.yml").write_text(YAML)
     options = moby.BuildOptions(architecture="amd64")
-    (made,) = moby.build(tmp_path / "measured.yml", formats=["uki"], directory=tmp_path, options=options)
-    image = made.file("efi")
-    said = console_of(image, tpm, tmp_path, r"PCR11=.*=\r?\n")
-    with image.open("rb") as stream:
-        assert f"PCR11={pcr.predict(stream).upper()}=" in said
+    program, disk = moby.build(
+        tmp_path / "measured.yml", formats=["uki", "raw-efi"], directory=tmp_path, options=options
+    )
+    assert cli.main(["measure", str(program.file("efi"))]) == 0
+    predicted = next(word for word in capsys.readouterr().out.split() if len(word) == 64)
+    running = RunOptions(accelerator="tcg", memory_mib=512, tpm=True)
+    with moby.run(disk, options=running) as machine:
+        machine.wait_console("PCR11=", timeout_s=PATIENCE_S)
+        machine.wait_console(f"PCR11={predicted.upper()}=", timeout_s=5)
+    kept = tmp_path / "measured-state" / "tpm"
+    assert any(kept.iterdir())
+    ended(kept)
+
+
+def ended(state: Path) -> None:
+    """No TPM works on ``state`` any more, shortly after its machine ended."""
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline:
+        told = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()]
+        if not any(str(state).encode() in words for words in told):
+            return
+        time.sleep(0.1)
+    raise AssertionError("the TPM outlived its machine")

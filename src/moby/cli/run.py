@@ -54,6 +54,7 @@ def add_machine_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--accel", help="kvm, hvf or tcg (default: the fastest that works)")
     parser.add_argument("--gui", action="store_true", help="a window instead of the console")
     parser.add_argument("--usb", action="store_true", help="a USB bus")
+    parser.add_argument("--tpm", action="store_true", help="a TPM 2.0, kept in the state directory")
     parser.add_argument("--device", action="append", default=[], help="passed to QEMU as it is")
 
 
@@ -121,5 +122,6 @@ def options_from(arguments: argparse.Namespace) -> RunOptions:
         accelerator=arguments.accel,
         gui=arguments.gui,
         usb=arguments.usb,
+        tpm=arguments.tpm,
         devices=tuple(arguments.device),
     )

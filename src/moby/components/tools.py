@@ -123,6 +123,13 @@ class Tools:
         wrap(root, host, "qemu-img", "usr/bin/qemu-img", (), {"QEMU_MODULE_DIR": f"$root/{modules}"})
         return Toolset(programs={name: root / _WRAPPERS / name for name in names}, root=root)
 
+    def tpm(self, *, packaged: bool = False) -> Path:
+        """``swtpm``, an emulated TPM: the host's, else unpacked. Raises ``PlatformError`` when this host has none."""
+        found = shutil.which("swtpm", path=self._context.environment.get("PATH"))
+        if found and not packaged:
+            return Path(found)
+        return self.others(catalog.directory("swtpm"), {"swtpm": "usr/bin/swtpm"}).program("swtpm")
+
     def firmware(self, architecture: Architecture, *, packaged: bool = False) -> Firmware:
         """UEFI for guests of ``architecture``: the host's (Debian's paths), else unpacked.
 

@@ -6,7 +6,7 @@
     probe.py       does the host's accelerator work (probe_kernel.py: the kernel that tells)
     commandline.py QEMU's command line, a pure function
     state.py       the state directory, and the machines that run
-    qemu.py        start                  child.py, qmp.py: its process and its monitor
+    qemu.py        start                  child.py, qmp.py, tpm.py: its process, its monitor, its TPM
     machine.py     wait, stop, status     terminal.py: in the foreground
 
 A back end is a function in ``MACHINES``: another one is a file plus a line.

@@ -34,6 +34,7 @@ class Platform:
     console: str
     panic_devices: tuple[str, ...] = ("pvpanic-pci",)
     vm_machine: str = ""
+    tpm_device: str = ""
 
 
 PLATFORMS: Mapping[Architecture, Platform] = {
@@ -44,6 +45,7 @@ PLATFORMS: Mapping[Architecture, Platform] = {
         console="ttyS0",
         # Two ways to say the same: some kernels know the ISA device only, some the PCI one.
         panic_devices=("pvpanic", "pvpanic-pci"),
+        tpm_device="tpm-tis",
     ),
     Architecture.ARM64: Platform(
         program="qemu-system-aarch64",
@@ -51,6 +53,7 @@ PLATFORMS: Mapping[Architecture, Platform] = {
         tcg_cpu="cortex-a57",
         console="ttyAMA0",
         vm_machine="virt,gic-version=max",
+        tpm_device="tpm-tis-device",
     ),
     Architecture.RISCV64: Platform(program="qemu-system-riscv64", machine="virt", tcg_cpu="rv64", console="ttyS0"),
 }
@@ -105,7 +108,7 @@ class Channels:
     """Descriptors QEMU inherits: a connected QMP socket for this tool, a listening one for others, the console.
 
     The console is a connected socket when it is ``attached`` to a terminal, so that no output is missed, else a
-    listening one.
+    listening one. ``tpm`` is connected to a TPM.
     """
 
     control: int
@@ -113,6 +116,7 @@ class Channels:
     console: int
     console_log: Path
     attached: bool = False
+    tpm: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,7 +155,7 @@ def argv(command: Command) -> list[str]:
     for device in PLATFORMS[command.virtual.architecture].panic_devices:
         words += ["-device", device]
     words += [*_firmware(command.firmware), *_disks(command), *_cds(command), *_kernel(command)]
-    words += _network(command.network)
+    words += [*_network(command.network), *_tpm(command)]
     if command.usb and not command.gui:
         words += ["-device", "qemu-xhci"]
     for device in command.devices:
@@ -216,6 +220,14 @@ def _kernel(command: Command) -> list[str]:
     if command.initrd is not None:
         words += ["-initrd", str(command.initrd)]
     return words + (["-append", command.cmdline] if command.cmdline else [])
+
+
+def _tpm(command: Command) -> list[str]:
+    if command.channels.tpm is None:
+        return []
+    device = PLATFORMS[command.virtual.architecture].tpm_device
+    words = ["-chardev", f"socket,id=tpm,fd={command.channels.tpm}", "-tpmdev", "emulator,id=tpm0,chardev=tpm"]
+    return [*words, "-device", f"{device},tpmdev=tpm0"]
 
 
 def _network(network: Network) -> list[str]:

@@ -136,6 +136,7 @@ class RunOptions:
     ``state`` None: ``NAME-state`` beside the image. ``accelerator`` None: the host's when it works, else ``tcg``;
     a name (``kvm``, ``hvf``, ``tcg``) is taken as given. ``firmware`` is an UEFI code file,
     ``variables`` a store of its variables to start from each time, as with Secure Boot's keys; both imply ``uefi``.
+    ``tpm`` gives the machine a TPM 2.0.
     ``devices`` go to QEMU as they are. ``stop_timeout_s`` is how long a guest may take to power off.
     """
 
@@ -156,6 +157,7 @@ class RunOptions:
     accelerator: str | None = None
     gui: bool = False
     usb: bool = False
+    tpm: bool = False
     devices: tuple[str, ...] = ()
     stop_timeout_s: float = 10
 

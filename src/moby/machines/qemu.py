@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import shutil
 import socket
@@ -17,7 +18,7 @@ from moby.artifact import Firmware as FirmwareKind
 from moby.context import Context, variable
 from moby.errors import ConfigError, PlatformError
 from moby.formats import configiso
-from moby.machines import commandline, probe, state
+from moby.machines import commandline, probe, state, tpm
 from moby.machines.child import Child, Detached
 from moby.machines.commandline import Channels, Command, Drive, Firmware, Network, Virtual
 from moby.machines.machine import Console, Machine, start_failure
@@ -25,7 +26,7 @@ from moby.machines.options import Disk, Publish, RunOptions
 from moby.machines.qmp import Monitor
 from moby.machines.resolve import Boot, boot_from, disk_format, memory_mib
 from moby.machines.state import Facts, State
-from moby.machines.toolset import Finder, Toolset, find_firmware, host_qemu
+from moby.machines.toolset import Finder, Toolset, find_firmware, find_tpm, host_qemu
 
 _DAEMONIZE_S = 30
 _LAST_WORDS_S = 2
@@ -50,10 +51,14 @@ def run(
     asked = options.accelerator or variable(context.environment, "QEMU_ACCEL")
     accelerator = probe.choose(boot.architecture, toolset, context, asked=asked)
     directory = options.state or boot.prefix.with_name(f"{boot.name}-state")
+    if options.tpm and not commandline.PLATFORMS[boot.architecture].tpm_device:
+        raise PlatformError(f"QEMU has no TPM for {boot.architecture} machines", where="--tpm", fix="leave it out")
     held = State.claim(directory)
     try:
         command = _command(boot, options, toolset, held, accelerator)
-        return _start(command, options, toolset, context, held, attach=attach)
+        chip = tpm.started(find_tpm(toolset), held.directory) if options.tpm else contextlib.nullcontext()
+        with chip as tpm_end:
+            return _start(command, options, toolset, context, held, attach=attach, tpm_end=tpm_end)
     finally:
         held.release()  # QEMU has its own hold by now, or there is none
 
@@ -141,7 +146,7 @@ def _ends_on_panic(boot: Boot) -> str:
     return f"{boot.cmdline} panic=-1".lstrip()
 
 
-def _sockets(held: State, *, attach: bool) -> _Sockets:
+def _sockets(held: State, *, attach: bool, tpm_end: socket.socket | None) -> _Sockets:
     control, control_end = socket.socketpair()
     pair = socket.socketpair() if attach else None
     console = pair[1] if pair else held.listen("console.sock")
@@ -152,15 +157,23 @@ def _sockets(held: State, *, attach: bool) -> _Sockets:
         console=console.fileno(),
         console_log=held.console_log,
         attached=attach,
+        tpm=tpm_end.fileno() if tpm_end is not None else None,
     )
-    inherited = (control_end, public, console)
+    inherited = (control_end, public, console, *((tpm_end,) if tpm_end is not None else ()))
     return _Sockets(control=control, terminal=pair[0] if pair else None, inherited=inherited, channels=channels)
 
 
 def _start(
-    command: Command, options: RunOptions, toolset: Toolset, context: Context, held: State, *, attach: bool
+    command: Command,
+    options: RunOptions,
+    toolset: Toolset,
+    context: Context,
+    held: State,
+    *,
+    attach: bool,
+    tpm_end: socket.socket | None,
 ) -> Machine:
-    sockets = _sockets(held, attach=attach)
+    sockets = _sockets(held, attach=attach, tpm_end=tpm_end)
     child: Child | None = None
     try:
         words = commandline.argv(replace(command, channels=sockets.channels))

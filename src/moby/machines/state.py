@@ -2,9 +2,10 @@
 
 ``lock`` is held by QEMU itself, which inherits the descriptor: as long as it is locked the machine runs, whatever
 happened to the tool, and no process id has to be trusted. ``mac-addr`` stays, so that a machine keeps its address;
-disks and UEFI variables stay too. The rest is made anew on each run:
+disks, UEFI variables and what a TPM keeps stay too. The rest is made anew on each run:
 
     lock mac-addr qemu.pid qmp.sock console.sock console.log qemu.log machine.json data.iso uefi-vars.fd disk*.img
+    tpm/ swtpm.log
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import re
 import secrets
 import socket
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -67,8 +69,8 @@ class State:
             raise PlatformError(
                 f"cannot make the state directory: {error.strerror}", where=str(directory), fix="give --state DIR"
             ) from error
-        for _ in range(_CLAIM_TRIES):  # `is_running` holds the lock for a moment too
-            if _try_lock(lock):
+        for _ in range(_CLAIM_TRIES):  # `is_running` shares the lock for a moment
+            if _try_lock(lock, fcntl.LOCK_EX):
                 state = cls(directory, lock)
                 state._clear()
                 return state
@@ -135,13 +137,13 @@ def connect(path: Path, *, timeout_s: float = 5) -> socket.socket:
 
 
 def is_running(directory: Path) -> bool:
-    """Whether a QEMU holds the directory's lock."""
+    """Whether a QEMU holds the directory's lock. Those who ask at the same time do not see each other."""
     try:
-        lock = os.open(directory / "lock", os.O_RDWR | os.O_CLOEXEC)
+        lock = os.open(directory / "lock", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return False
     try:
-        return not _try_lock(lock)
+        return not _try_lock(lock, fcntl.LOCK_SH)
     finally:
         os.close(lock)
 
@@ -149,13 +151,14 @@ def is_running(directory: Path) -> bool:
 def running(work: Path) -> tuple[Facts, ...]:
     """The machines of this user's list that run, oldest first; those that ended are struck from it."""
     found = []
-    for listed in (work / "machines").glob("*"):
-        directory = Path(listed.read_text())
-        facts = _facts(directory) if is_running(directory) else None
-        if facts is not None:
-            found.append(facts)
-        elif not is_running(directory):
+    for listed in (work / "machines").glob("[!.]*"):  # not what `_write` is about to rename
+        directory = _listed(listed)
+        if directory is None:
+            continue
+        if not is_running(directory):
             listed.unlink(missing_ok=True)
+        elif (facts := _facts(directory)) is not None:
+            found.append(facts)
     return tuple(sorted(found, key=lambda facts: (facts.started_s, facts.name)))
 
 
@@ -177,6 +180,13 @@ def find(name: str, work: Path) -> Facts:
     raise PlatformError(f"no machine {name} is running", fix=f"running: {names}")
 
 
+def _listed(entry: Path) -> Path | None:
+    try:
+        return Path(entry.read_text())
+    except FileNotFoundError:
+        return None  # another command struck it from the list meanwhile
+
+
 def _facts(directory: Path) -> Facts | None:
     try:
         fields = json.loads((directory / "machine.json").read_text())
@@ -185,9 +195,9 @@ def _facts(directory: Path) -> Facts | None:
         return None  # being started, or not ours
 
 
-def _try_lock(descriptor: int) -> bool:
+def _try_lock(descriptor: int, kind: int) -> bool:
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True
@@ -209,6 +219,6 @@ def _short(path: Path) -> Iterator[str]:
 
 
 def _write(path: Path, text: str) -> None:
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    beside = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
     beside.write_text(text)
     beside.replace(path)

@@ -50,13 +50,15 @@ class Toolset:
     """How to start QEMU: ``system`` and ``image`` are the first words of ``qemu-system-*`` and ``qemu-img``.
 
     ``image`` is None where there is no qemu-img. ``firmware``, asked only when a machine needs it, gives the UEFI code
-    and the template of its variables; None: look in this host's usual places. ``environment`` replaces the environment
+    and the template of its variables; None: look in this host's usual places. ``tpm`` gives the first words of swtpm;
+    None: look on PATH. ``environment`` replaces the environment
     when it is not None.
     """
 
     system: tuple[str, ...]
     image: tuple[str, ...] | None = None
     firmware: Callable[[], tuple[Path, Path]] | None = None
+    tpm: Callable[[], tuple[str, ...]] | None = None
     environment: Mapping[str, str] | None = None
 
 
@@ -73,6 +75,16 @@ def host_qemu(architecture: Architecture) -> Toolset:
             fix=f"install QEMU (Debian and Ubuntu: {_PACKAGES[architecture]}; Homebrew: qemu) or name another back end",
         )
     return Toolset(system=(system,), image=(image,) if image else None)
+
+
+def find_tpm(toolset: Toolset) -> tuple[str, ...]:
+    """The first words of swtpm. Raises ``PlatformError`` when this host has none."""
+    if toolset.tpm is not None:
+        return toolset.tpm()
+    found = shutil.which("swtpm")
+    if found is None:
+        raise PlatformError("swtpm is not installed", where="--tpm", fix="install swtpm, or leave out --tpm")
+    return (found,)
 
 
 def find_firmware(architecture: Architecture, toolset: Toolset) -> tuple[Path, Path]:

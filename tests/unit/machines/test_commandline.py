@@ -46,6 +46,7 @@ DISK = replace(
     usb=True,
     daemonize=True,
 )
+MEASURED = replace(DISK, channels=replace(DISK.channels, tpm=6))
 ISO = replace(
     DISK,
     virtual=Virtual(architecture=Architecture.ARM64, accelerator="hvf"),
@@ -65,7 +66,8 @@ def listing(words: list[str]) -> str:
 
 
 @pytest.mark.parametrize(
-    ("name", "command"), [("direct", DIRECT), ("arm64", ARM64), ("disk-efi", DISK), ("iso-gui", ISO)]
+    ("name", "command"),
+    [("direct", DIRECT), ("arm64", ARM64), ("disk-efi", DISK), ("disk-tpm", MEASURED), ("iso-gui", ISO)],
 )
 def test_command_line(name: str, command: Command, golden: Callable[[str, str], None]) -> None:
     golden(f"qemu/{name}.txt", listing(argv(command)))
