@@ -18,7 +18,7 @@ from os import PathLike, fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from moby import log, outputs
+from moby import log, outputs, pins
 from moby.artifact import Architecture, Artifact
 from moby.components.build import Components
 from moby.components.tools import host_architecture
@@ -52,7 +52,7 @@ _ALIASES = {"x86_64": Architecture.AMD64, "aarch64": Architecture.ARM64}
 _TEMPLATE = "@pkg:"
 # Options that no byte of an artifact depends on, or that the images in its provenance say better.
 _NOT_IN_BYTES = frozenset(
-    ("architecture", "pull", "docker", "provenance", "keys", "policy", "sign_key", "sign_certificate")
+    ("architecture", "pull", "docker", "lock", "locked", "provenance", "keys", "policy", "sign_key", "sign_certificate")
 )
 # A YAML file by its name, with the SHA-256 (hex) of its bytes.
 Seen = tuple[str, str]
@@ -71,12 +71,16 @@ class BuildOptions:
     one. ``keys`` are files of public keys beside those of the YAML's ``trust:``; ``policy`` is ``require`` or ``warn``
     about images without a good signature. ``provenance`` writes ``NAME.provenance.json`` beside what is built.
 
-    ``docker`` asks the Docker or Podman engine of this host before the store, unless ``pull``.
+    ``docker`` asks the Docker or Podman engine of this host before the store, unless ``pull``. ``lock`` is the file
+    that pins images, by default the ``moby.lock`` beside the last YAML file if there is one; ``locked`` refuses images
+    that it does not pin.
     """
 
     architecture: str = ""
     pull: bool = False
     docker: bool = False
+    lock: Path | None = None
+    locked: bool = False
     decompress_kernel: bool = False
     size: str = ""
     root: str = ""
@@ -128,9 +132,9 @@ def build(
     called ``directory/name…``; ``name`` defaults to the last source's. ``output`` is one file of a streamable format,
     ``-`` for ``stdout``. Raises ``MobyError``; then no output is new and none is half written.
     """
-    options = options or BuildOptions()
-    context = context or Context.from_environment()
     files = _files(sources)
+    options = with_lock(options or BuildOptions(), files)
+    context = context or Context.from_environment()
     target = architecture(options.architecture)
     name = name or ("" if output else outputs.default_name(files[-1]))
     job = outputs.check(formats=formats, name=name, directory=directory, output=output or None, architecture=target)
@@ -283,7 +287,14 @@ def decide(
     """The plan of YAML files, with every image in ``store``. Raises ``MobyError``."""
     components = Components(context, store)
     config = read(sources, components, context=context, stdin=stdin)
-    return settle(config, components, store, context=context, options=options or BuildOptions())
+    options = with_lock(options or BuildOptions(), _files(sources))
+    return settle(config, components, store, context=context, options=options)
+
+
+def with_lock(options: BuildOptions, files: Sequence[str]) -> BuildOptions:
+    """The options with the lock that is beside ``files``, when they name none themselves."""
+    path = options.lock or pins.beside(files)
+    return replace(options, lock=path if options.lock or options.locked or path.exists() else None)
 
 
 def asked_formats(config: Config) -> tuple[str, ...]:
@@ -311,11 +322,15 @@ def _pushes(config: Config, made: Sequence[Artifact]) -> Iterator[str]:
 def settle(config: Config, components: Components, store: Store, *, context: Context, options: BuildOptions) -> Plan:
     """The plan of a configuration that ``read`` gave with the same ``components``. Raises ``MobyError``."""
     policy = PullPolicy.ALWAYS if options.pull else PullPolicy.MISSING
-    registry = Registry.connect(context)
-    verifier = _verifier(config, store, registry, context=context, options=options)
+    locked = pins.Pins.read(options.lock) if options.lock is not None else None
     engine = Engine.of(context.environment) if options.docker else None
-    images = _Images(components, ImageSource(store, registry, policy, verifier=verifier, engine=engine))
-    return plan(config, images, architecture=architecture(options.architecture))
+    with Registry.connect(context) as registry:
+        verifier = _verifier(config, store, registry, context=context, options=options)
+        source = ImageSource(store, registry, policy, verifier=verifier, engine=engine)
+        images: pins.Resolver = _Images(components, source)
+        if locked is not None:
+            images = pins.Pinned(images, locked, where=str(options.lock), locked=options.locked)
+        return plan(config, images, architecture=architecture(options.architecture))
 
 
 def _verifier(

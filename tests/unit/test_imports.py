@@ -12,10 +12,10 @@ SOURCE = Path(__file__).parents[2] / "src" / "moby"
 
 # Low to high. A module may import its own layer and those before it.
 LAYERS = (
-    ("errors", "log", "proc", "http", "context"),
+    ("errors", "log", "proc", "http", "context", "timing"),
     ("formats", "artifact"),
     ("oci", "config"),
-    ("components",),
+    ("components", "pins"),
     ("effective", "ocispec", "runtime", "metadata", "yamltext", "fileplan", "plan"),
     ("rootfs",),
     ("outputs",),

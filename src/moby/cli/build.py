@@ -66,6 +66,8 @@ def add_image_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--docker", "-docker", action="store_true", help="ask this host's Docker or Podman engine first"
     )
+    parser.add_argument("--locked", action="store_true", help="refuse images that moby.lock does not pin")
+    parser.add_argument("--lock", type=Path, metavar="FILE", help="default: moby.lock beside the last file")
     parser.add_argument(
         "--size", "-size", default="", metavar="N[M|G]", help="least size of disks (default: what they need)"
     )
@@ -94,6 +96,8 @@ def image_options(arguments: argparse.Namespace) -> moby.BuildOptions:
         architecture=arguments.arch,
         pull=arguments.pull,
         docker=arguments.docker,
+        lock=arguments.lock,
+        locked=arguments.locked,
         decompress_kernel=arguments.decompress_kernel,
         size=arguments.size,
         root=arguments.root,

@@ -56,7 +56,7 @@ def execute(arguments: argparse.Namespace, context: Context) -> int:
     store = Store(context.store)
     components = Components(context, store)
     config = api.read(files, components, context=context)
-    options = api.BuildOptions(architecture=arguments.arch)
+    options = api.with_lock(api.BuildOptions(architecture=arguments.arch), files)
     plan = api.settle(config, components, store, context=context, options=options)
     if not wanted:
         parts = explain.parts(config, plan)

@@ -32,6 +32,7 @@ COMMANDS: Mapping[str, str] = {
     "diff": "show what differs between two images",
     "schema": "print the JSON Schema of the YAML language",
     "pkg": "build components from Debian packages, no Docker needed",
+    "lock": "pin the images of YAML files by digest",
     "cache": "list, pull, push, move and remove the images of the store",
     "ps": "list running machines",
     "stop": "stop a machine",
