@@ -7,7 +7,7 @@ On a terminal every key goes to the guest, except:
     Ctrl-A c          send a Ctrl-C to the guest;  Ctrl-A Ctrl-A sends a Ctrl-A
 
 Elsewhere nothing is read, and the console's lines go to stdout with plain line ends. Exit status: the machine's, or 130
-after Ctrl-C or Ctrl-A x, 143 after SIGTERM, 129 after SIGHUP or when nobody reads stdout any more.
+after Ctrl-C or Ctrl-A x, 143 after SIGTERM, 129 after SIGHUP or when stdout takes no more (nobody reads it, disk full).
 """
 
 from __future__ import annotations
@@ -161,8 +161,10 @@ def _show(terminal: socket.socket, stdout: IO[bytes]) -> None:
         try:
             stdout.write(chunk.replace(b"\r\n", b"\n").replace(b"\r", b"") if plain else chunk)
             stdout.flush()
-        except BrokenPipeError:
+        except (OSError, ValueError) as error:  # ValueError: it was closed
             broken = True
+            if not isinstance(error, BrokenPipeError):
+                log.error(f"the console cannot be shown any more: {error}")
             os.kill(os.getpid(), signal.SIGHUP)
 
 

@@ -309,6 +309,29 @@ def test_nobody_reading_stdout_stops_the_machine(host: Host) -> None:
     assert status == 129
 
 
+def test_full_disk_behind_stdout_stops_the_machine(host: Host) -> None:
+    host.tools = fake_qemu.install(host.directory / "bin", says="anybody?\n")
+    with Path(os.devnull).open("rb") as stdin, Path("/dev/full").open("wb", buffering=0) as out:
+        status = terminal.run_foreground(host.image, TCG, host.context, find_qemu=host.find, stdin=stdin, stdout=out)
+    assert status == 129
+    assert not state.is_running(host.directory / "web-state")
+
+
+def test_guest_never_waits_for_a_stdout_that_fails() -> None:
+    ours, guests = socket.socketpair()
+
+    def talk() -> None:
+        with guests:
+            guests.sendall(bytes(4 << 20))
+
+    guest = threading.Thread(target=talk)
+    with terminal.Signals() as signals, ours, Path("/dev/full").open("wb", buffering=0) as out:
+        guest.start()
+        terminal._show(ours, out)
+    guest.join()
+    assert signals.seen == [signal.SIGHUP]
+
+
 def test_fault_in_the_tool_leaves_no_machine(host: Host) -> None:
     host.tools = fake_qemu.install(host.directory / "bin", ends="deaf")
 
