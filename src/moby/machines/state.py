@@ -138,12 +138,20 @@ def connect(path: Path, *, timeout_s: float = 5) -> socket.socket:
 
 def is_running(directory: Path) -> bool:
     """Whether a QEMU holds the directory's lock. Those who ask at the same time do not see each other."""
+    with _asked(directory) as runs:
+        return runs
+
+
+@contextlib.contextmanager
+def _asked(directory: Path) -> Iterator[bool]:
+    """Whether a machine runs; while the block of a "no" runs, none starts."""
     try:
         lock = os.open(directory / "lock", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
-        return False
+        yield False
+        return
     try:
-        return not _try_lock(lock, fcntl.LOCK_SH)
+        yield not _try_lock(lock, fcntl.LOCK_SH)
     finally:
         os.close(lock)
 
@@ -155,10 +163,11 @@ def running(work: Path) -> tuple[Facts, ...]:
         directory = _listed(listed)
         if directory is None:
             continue
-        if not is_running(directory):
-            listed.unlink(missing_ok=True)
-        elif (facts := _facts(directory)) is not None:
-            found.append(facts)
+        with _asked(directory) as runs:
+            if not runs:
+                listed.unlink(missing_ok=True)
+            elif (facts := _facts(directory)) is not None:
+                found.append(facts)
     return tuple(sorted(found, key=lambda facts: (facts.started_s, facts.name)))
 
 

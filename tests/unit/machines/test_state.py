@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import socket
+import threading
 from pathlib import Path
 
 import pytest
@@ -106,6 +108,34 @@ def test_running_machines_are_listed_oldest_first_and_ended_ones_forgotten(tmp_p
         each.release()
     assert state.running(tmp_path / "work") == ()
     assert list((tmp_path / "work" / "machines").iterdir()) == []
+
+
+def test_list_that_others_change_meanwhile_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    held = State.claim(tmp_path / "web")
+    held.record(facts(tmp_path / "web"), tmp_path / "work")
+    listed = tmp_path / "work" / "machines"
+    (listed / ".half.1").write_text("")  # being written
+    (listed / "struck").symlink_to(listed / "absent")  # listed, and gone when it is read
+    assert [machine.name for machine in state.running(tmp_path / "work")] == ["web"]
+    assert (listed / ".half.1").exists()
+    held.release()
+
+
+def test_those_who_ask_do_not_see_each_other(tmp_path: Path) -> None:
+    State.claim(tmp_path).release()
+    with (tmp_path / "lock").open("rb") as asking:
+        fcntl.flock(asking, fcntl.LOCK_SH)
+        assert not state.is_running(tmp_path)
+
+
+def test_claim_outlasts_one_who_asks(tmp_path: Path) -> None:
+    State.claim(tmp_path).release()
+    asking = os.open(tmp_path / "lock", os.O_RDONLY)
+    fcntl.flock(asking, fcntl.LOCK_SH)
+    answered = threading.Timer(0.03, os.close, (asking,))
+    answered.start()
+    State.claim(tmp_path).release()
+    answered.join()
 
 
 def test_machine_without_readable_facts_is_not_shown_but_kept(tmp_path: Path) -> None:
