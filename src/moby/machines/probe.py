@@ -2,7 +2,7 @@
 
 ``/dev/kvm`` can be there and open, and single instructions run, while every guest hangs or aborts (nested
 virtualization done badly). So the probe kernel has three seconds to say its line and power off; a wrong word, an abort
-or silence means no. The answer is kept until the host boots again or QEMU changes.
+or silence means no. The answer is kept until the host boots again or QEMU changes; silence, for five minutes only.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ import os
 import shutil
 import sys
 import tempfile
-from dataclasses import dataclass
+import time
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from moby import log, proc
@@ -26,16 +27,18 @@ from moby.machines.resolve import host_architecture
 from moby.machines.toolset import Toolset
 
 LIMIT_S = 3.0
+_SILENCE_KEPT_S = 300
 _KVM = Path("/dev/kvm")
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """Whether the accelerator works, and if not, why."""
+    """Whether the accelerator works, and if not, why; ``certain`` unless time ran out, which a busy host may do too."""
 
     works: bool
     why: str = ""
+    certain: bool = True
 
 
 def choose(architecture: Architecture, toolset: Toolset, context: Context, *, asked: str | None = None) -> str:
@@ -65,20 +68,29 @@ def _candidate(architecture: Architecture, toolset: Toolset, context: Context) -
     return "kvm", cached_probe(Virtual(architecture=architecture, accelerator="kvm"), toolset, context)
 
 
-def cached_probe(virtual: Virtual, toolset: Toolset, context: Context) -> Answer:
+def cached_probe(virtual: Virtual, toolset: Toolset, context: Context, *, limit_s: float = LIMIT_S) -> Answer:
     """``probe``, asked once per host boot, QEMU, machine and CPU; kept under ``context.work``."""
     path = context.work / "probes" / f"{_key(virtual, toolset)}.json"
-    try:
-        kept = json.loads(path.read_text())
-        return Answer(works=bool(kept["works"]), why=str(kept["why"]))
-    except (OSError, ValueError, KeyError, TypeError):
-        pass  # never asked, or not readable: ask again
-    answer = probe(virtual, toolset)
+    kept = _kept(path)
+    if kept is not None:
+        return kept
+    answer = probe(virtual, toolset, limit_s=limit_s)
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_suffix(f".{os.getpid()}")
-    beside.write_text(json.dumps({"works": answer.works, "why": answer.why}))
+    beside.write_text(json.dumps(asdict(answer)))
     beside.replace(path)
     return answer
+
+
+def _kept(path: Path) -> Answer | None:
+    """The answer in ``path``; None when there is none, it is not readable, or it was a silence of long ago."""
+    try:
+        fields = json.loads(path.read_text())
+        answer = Answer(works=bool(fields["works"]), why=str(fields["why"]), certain=bool(fields["certain"]))
+        age_s = time.time() - path.stat().st_mtime
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return answer if answer.certain or 0 <= age_s < _SILENCE_KEPT_S else None
 
 
 def probe(virtual: Virtual, toolset: Toolset, *, limit_s: float = LIMIT_S) -> Answer:
@@ -94,6 +106,8 @@ def probe(virtual: Virtual, toolset: Toolset, *, limit_s: float = LIMIT_S) -> An
             said = proc.run(words, env=toolset.environment, timeout_s=limit_s, stdin=b"", die_with_parent=True)
         except CommandError as error:
             log.debug(f"probe of {virtual.accelerator}: {error}")
+            if error.status == proc.TIMED_OUT:
+                return Answer(works=False, why="did not answer in time", certain=False)
             return Answer(works=False, why="does not work here")
     return Answer(works=said.endswith(LINE), why="" if said.endswith(LINE) else "does not work here")
 

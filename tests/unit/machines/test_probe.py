@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -65,6 +67,23 @@ def test_answer_is_kept_until_qemu_or_the_cpu_changes(tmp_path: Path, tools: Cal
     assert len(calls(tmp_path)) == 2
     assert not cached_probe(KVM, tools("exit 1"), context).works  # another program in its place
     assert len(calls(tmp_path)) == 3
+
+
+@pytest.mark.parametrize(("script", "asked_again"), [("sleep 5", True), ("exit 1", False), (GOOD, False)])
+def test_only_silence_is_asked_again_later(
+    tmp_path: Path, tools: Callable[[str], Toolset], script: str, asked_again: bool
+) -> None:
+    context = Context(store=tmp_path / "store", work=tmp_path / "work")
+    toolset = tools(script)
+    limit_s = 0.3 if asked_again else 5
+    first = cached_probe(KVM, toolset, context, limit_s=limit_s)
+    assert cached_probe(KVM, toolset, context, limit_s=limit_s) == first
+    assert len(calls(tmp_path)) == 1
+    (kept,) = (tmp_path / "work" / "probes").iterdir()
+    long_ago = time.time() - 301
+    os.utime(kept, (long_ago, long_ago))
+    assert cached_probe(KVM, toolset, context, limit_s=limit_s) == first
+    assert len(calls(tmp_path)) == 1 + asked_again
 
 
 def test_unreadable_answer_is_asked_again(tmp_path: Path, tools: Callable[[str], Toolset]) -> None:
