@@ -121,13 +121,16 @@ class Session:
 
     def is_plain(self, host: str) -> bool:
         """Whether a server of this machine speaks http; one that is down counts as plain."""
-        try:
-            with self._client.stream("GET", f"http://{host}/v2/", timeout=5) as response:
-                return not (response.status_code == 400 and b"HTTPS" in start_of(response))
-        except (httpx.RemoteProtocolError, httpx.ReadError):
-            return False
-        except httpx.TransportError:
-            return True
+        # The first try may meet a connection that was kept open here and closed over there.
+        for _ in range(2):
+            try:
+                with self._client.stream("GET", f"http://{host}/v2/", timeout=5) as response:
+                    return not (response.status_code == 400 and b"HTTPS" in start_of(response))
+            except (httpx.RemoteProtocolError, httpx.ReadError):
+                continue
+            except httpx.TransportError:
+                return True
+        return False
 
     def _patiently(self, call: Call) -> httpx.Response:
         """Send until the answer is final, at most ``_ATTEMPTS`` times."""
