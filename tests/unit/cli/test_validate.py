@@ -67,7 +67,8 @@ def test_editors_get_places(here: Path, capsys: pytest.CaptureFixture[str], monk
                 "column": 1,
                 "path": None,
                 "what": "unknown key 'foo'",
-                "fix": "the keys known here are kernel, init, onboot, onshutdown, services, files, volumes, trust",
+                "fix": "the keys known here are kernel, init, onboot, onshutdown, services, files, volumes, "
+                "trust, verity",
             },
         ],
         "notices": [],
