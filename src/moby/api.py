@@ -148,6 +148,7 @@ def build(
         if not formats and not output:
             formats = asked_formats(config)
             job = outputs.check(formats=formats, name=name, directory=directory, architecture=target)
+        options = _for_config(options, config, job)
         decided = settle(config, components, store, context=context, options=options)
         for warning in decided.warnings:
             log.info(f"warning: {warning}")
@@ -170,6 +171,28 @@ def build(
         return made
 
 
+def _for_config(options: BuildOptions, config: Config, job: outputs.Job) -> BuildOptions:
+    """The options with what the YAML says; refused before anything is pulled when they do not go together.
+
+    A checked root is on a disk: disks get one of their own then. Raises ``ConfigError``.
+    """
+    verity = options.verity or bool(config.verity)
+    root = options.root
+    if verity and not root and all(format.partitioned for format in job.formats):
+        root = outputs.RootKind.SQUASHFS.value
+    on_disk = root not in ("", *Layout)
+    for format in job.formats:
+        if on_disk and not format.partitioned:
+            raise ConfigError(f"{format.name} has no disk for a root", where="--root", fix="build raw-efi, say")
+        if verity and not (on_disk or format.stage1):
+            fix = "build kernel+squashfs, or a disk such as raw-efi"
+            raise ConfigError(f"the root of {format.name} is not on a disk", where="--verity", fix=fix)
+    if options.size:
+        outputs.parse_size(options.size)
+    _signer(options)
+    return replace(options, verity=verity, root=root)
+
+
 def _settings(
     job: outputs.Job,
     components: Components,
@@ -181,12 +204,6 @@ def _settings(
     """What the outputs of ``job`` are told; the boot component is built when a format needs it."""
     in_ram = options.root in (*Layout,)
     on_disk = "" if in_ram else options.root
-    for format in job.formats:
-        if on_disk and not format.partitioned:
-            raise ConfigError(f"{format.name} has no disk for a root", where="--root", fix="build raw-efi, say")
-        if options.verity and not (on_disk or format.stage1):
-            fix = "give --root squashfs, or build kernel+squashfs"
-            raise ConfigError(f"the root of {format.name} is not on a disk", where="--verity", fix=fix)
     platform = Platform(os="linux", architecture=target.value)
 
     def component(name: str) -> outputs.BootCode:

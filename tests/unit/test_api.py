@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import tarfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -64,3 +65,21 @@ def test_the_first_artifact_that_boots_is_booted() -> None:
 def test_unknown_names_of_the_package_are_refused() -> None:
     with pytest.raises(AttributeError, match="no attribute 'biuld'"):
         moby.biuld  # noqa: B018 - the access is the test
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "said"),
+    [
+        ("verity: true", {}, "the root of kernel\\+initrd is not on a disk"),
+        ("", {"verity": True}, "the root of kernel\\+initrd is not on a disk"),
+        ("", {"root": "squashfs"}, "kernel\\+initrd has no disk for a root"),
+        ("", {"size": "much"}, "unable to parse disk size"),
+        ("", {"sign_key": Path("k")}, "a signature needs a key and its certificate"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused_first(
+    text: str, options: dict[str, Any], said: str, tmp_path: Path, context: Context
+) -> None:
+    (tmp_path / "a.yml").write_text(f"init: [127.0.0.1:1/never-pulled]\n{text}\n")
+    with pytest.raises(ConfigError, match=said):
+        moby.build(tmp_path / "a.yml", directory=tmp_path, options=moby.BuildOptions(**options), context=context)
