@@ -220,7 +220,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         with log.reporting(reporter(arguments)):
             if former:
                 log.info(f"notice: this is called moby build now: {shlex.join(['moby', 'build', *argv])}")
-            return load(name).execute(arguments, make_context(arguments))
+            status = load(name).execute(arguments, make_context(arguments))
+        sys.stdout.flush()  # a reader that went away is noticed here, not by the interpreter
+        return status
     except MobyError as error:
         report(error)
         return 1

@@ -17,7 +17,7 @@ from moby.errors import ConfigError, PlatformError
 from moby.http import redact
 
 _ONE_LINE = re.compile(r"deb(?:\s+\[(?P<options>[^]]*)\])?\s+(?P<uri>\S+)\s+(?P<suite>\S+)\s*(?P<areas>.*)")
-_HOW = "give --mirror URL, or set MOBY_DEBIAN_MIRROR, or have Debian sources in /etc/apt"
+_HOW = "give --debian-mirror URL, or set MOBY_DEBIAN_MIRROR, or have Debian sources in /etc/apt"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

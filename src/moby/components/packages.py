@@ -101,7 +101,7 @@ class Packages:
             return self._context.client()
         import httpx  # slow to import, and only needed when something is missing
 
-        transport = httpx.HTTPTransport(proxy=found)
+        transport = httpx.HTTPTransport(proxy=found, verify=http.tls(self._context.certificates))
         return http.client(certificates=self._context.certificates, transport=transport)
 
     @cached_property
