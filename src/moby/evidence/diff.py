@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -85,7 +85,7 @@ def diff(a: Path, b: Path) -> tuple[Difference, ...]:
         if one.kind != other.kind:
             one, other = _unwrapped(one), _unwrapped(other)
         # Of two entries with one path the later wins, here as in the machine.
-        return tuple(_explained(list(_compared(dict(items(one, looker)), dict(items(other, looker))))))
+        return tuple(_explained(list(_compared(dict(items(one, looker)), items(other, looker)))))
 
 
 def _unwrapped(part: Part) -> Part:
@@ -95,16 +95,23 @@ def _unwrapped(part: Part) -> Part:
     return part
 
 
-def _compared(old: dict[Place, Item], new: dict[Place, Item]) -> Iterator[Difference]:
+def _compared(old: dict[Place, Item], new: Iterable[tuple[Place, Item]]) -> Iterator[Difference]:
+    """Of ``new`` only what differs is kept, as there may be many items."""
+    other: dict[Place, Item] = {}
+    seen: set[Place] = set()
+    for place, item in new:
+        if place in old:
+            seen.add(place)
+        if old.get(place) == item:
+            other.pop(place, None)
+        else:
+            other[place] = item
     for place, before in old.items():
-        item = new.get(place)
-        if item is None:
+        if place not in seen:
             yield Difference(place=place, only="a", changes={})
-        elif before != item:
-            yield Difference(place=place, changes=_changes(before.properties(), item.properties()))
-    for place in new:
-        if place not in old:
-            yield Difference(place=place, only="b", changes={})
+        elif place in other:
+            yield Difference(place=place, changes=_changes(before.properties(), other[place].properties()))
+    yield from (Difference(place=place, only="b", changes={}) for place in other if place not in old)
 
 
 def _changes(old: dict[str, object], new: dict[str, object]) -> dict[str, tuple[object, object]]:

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from moby import proc
+from moby.context import Context
 from moby.errors import IntegrityError
 from moby.formats.entry import Entry, Kind
 from moby.oci import attestations
@@ -23,6 +24,7 @@ from tests.support import images
 from tests.support.images import MadeImage, Node, hardlink, image, symlink
 from tests.support.roots import Root, root
 from tests.support.sboms import Document, document
+from tests.support.tools import python_program
 
 TEXT = """
 kernel: {image: k, cmdline: console=ttyS0}
@@ -352,3 +354,17 @@ def test_the_reference_validator_accepts_it(tmp_path: Path) -> None:
     path = tmp_path / "sbom.spdx.json"
     path.write_bytes(made(attested(tmp_path), tmp_path).text)
     proc.run(["pyspdxtools", "--infile", path, "--version", "SPDX-2.3"])
+
+
+@pytest.mark.long
+@pytest.mark.shows("syft reads the SBOM of an image and finds its packages", by="peer")
+def test_a_scanner_finds_the_packages(tmp_path: Path) -> None:
+    context = Context.from_environment()
+    path = tmp_path / "sbom.spdx.json"
+    path.write_bytes(made(attested(tmp_path), tmp_path).text)
+    environment = {**context.environment, "SYFT_CHECK_FOR_APP_UPDATE": "false", "HOME": str(tmp_path)}
+    syft = python_program(context, "syft")
+    found = json.loads(proc.run([syft, "convert", path, "-o", "cyclonedx-json"], env=environment))
+    purls = {each.get("purl", "") for each in found["components"]}
+    assert "pkg:deb/debian/libc6@2.41-12%2Bdeb13u1?arch=amd64" in purls
+    assert any(each.startswith("pkg:oci/web@sha256") for each in purls)
