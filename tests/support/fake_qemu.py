@@ -1,8 +1,8 @@
 """A QEMU that boots nothing: it records its words, speaks QMP on the sockets it inherits, and ends as it is told.
 
 ``install(directory, ends=…)`` writes the program and gives the ``Toolset`` that starts it. ``ends``: ``hang`` until the
-power button, ``deaf`` to it, or a SHUTDOWN reason to end with at once; ``says`` goes to the console, ``fails`` is
-written to stderr before it exits with status 1.
+power button, ``deaf`` to it and to ``quit``, or a SHUTDOWN reason to end with at once; ``says`` goes to the console,
+``fails`` is written to stderr before it exits with status 1.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from moby.machines.toolset import Toolset
 
 _ROOT = Path(__file__).parents[2]
+_COMMANDS = ("qmp_capabilities", "cont", "system_powerdown", "query-status", "quit")
 
 
 def install(directory: Path, *, ends: str = "hang", says: str = "", fails: str = "", panics: bool = False) -> Toolset:
@@ -113,7 +114,8 @@ class _Monitor:
     def serve(self) -> None:
         for command in self._commands():
             reply = {"id": command["id"]} if "id" in command else {}
-            if command["execute"] not in ("qmp_capabilities", "cont", "system_powerdown", "query-status"):
+            deaf = command["execute"] == "quit" and self._plan["ends"] == "deaf"
+            if deaf or command["execute"] not in _COMMANDS:
                 self._send({"error": {"class": "CommandNotFound", "desc": "no such command"}, **reply})
                 continue
             self._send({"return": {}, **reply})
@@ -125,6 +127,8 @@ class _Monitor:
             self._event("GUEST_PANICKED", action="pause")
         if command == "cont" and ends not in ("hang", "deaf"):
             self._end(ends)
+        if command == "quit":
+            self._end("host-qmp-quit")
         if command == "system_powerdown" and ends == "hang":
             self._event("POWERDOWN")
             self._end("guest-shutdown")

@@ -9,9 +9,10 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -147,12 +148,25 @@ class Detached:
         return True
 
     def kill(self) -> None:
-        """End it at once. Raises ``PlatformError`` when it is another user's."""
-        if not state.is_running(self._directory):
-            return
+        """End it at once, if it still is the machine of its directory. Raises ``PlatformError`` when it may not be."""
         try:
-            os.kill(self.pid, signal.SIGKILL)
+            with _pinned(self.pid) as send:
+                if state.is_running(self._directory) and state.pid(self._directory) == self.pid:
+                    send(signal.SIGKILL)
         except ProcessLookupError:
             return
         except PermissionError as error:
             raise PlatformError("the machine belongs to another user", where=str(self._directory)) from error
+
+
+@contextlib.contextmanager
+def _pinned(pid: int) -> Iterator[Callable[[signal.Signals], None]]:
+    """Sends signals to the process that has ``pid`` now, never to a later one, where the system can tell them apart."""
+    if sys.platform != "linux":
+        yield lambda number: os.kill(pid, number)
+        return
+    descriptor = os.pidfd_open(pid)
+    try:
+        yield lambda number: signal.pidfd_send_signal(descriptor, number)
+    finally:
+        os.close(descriptor)

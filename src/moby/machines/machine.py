@@ -39,6 +39,7 @@ _REASONS: Mapping[str, int] = {
 _PANIC_TEXT = re.compile(rb"^(?:\[[ .0-9]+\] )?Kernel panic - not syncing", re.MULTILINE)
 _TAIL_BYTES = 64 << 10
 _DRAIN_S = 5
+_QUIT_S = 2
 _POWERDOWN_EVERY_S = 1.0
 _POLL_S = 0.1
 _PAGE_LIMIT = 1 << 20
@@ -164,8 +165,17 @@ class Machine:
         """End the machine at once, like pulling its plug, and return its exit status: ``status`` if it still ran."""
         if self._status is None and not self._process.wait(0):
             self._killed = status
-            self._process.kill()
+            if not (self.detached and self._quits()):
+                self._process.kill()
         return self.wait() or 0
+
+    def _quits(self) -> bool:
+        """Whether a QEMU that is not our child ends when it is told to: no process id has to be trusted then."""
+        try:
+            self.execute("quit")
+        except PlatformError:
+            return False
+        return self._process.wait(_QUIT_S)
 
     def wait_console(self, text: str, timeout_s: float = 60) -> None:
         """Wait until ``text`` stands on the console. Raises ``PlatformError`` when time is up or the machine ended."""

@@ -30,6 +30,7 @@ from moby.machines.toolset import Finder, Toolset, find_firmware, find_tpm, host
 
 _DAEMONIZE_S = 30
 _LAST_WORDS_S = 2
+_END_S = 5
 
 
 def run(
@@ -146,11 +147,11 @@ def _ends_on_panic(boot: Boot) -> str:
     return f"{boot.cmdline} panic=-1".lstrip()
 
 
-def _sockets(held: State, *, attach: bool, tpm_end: socket.socket | None) -> _Sockets:
-    control, control_end = socket.socketpair()
-    pair = socket.socketpair() if attach else None
-    console = pair[1] if pair else held.listen("console.sock")
-    public = held.listen("qmp.sock")
+def _sockets(held: State, opened: contextlib.ExitStack, *, attach: bool, tpm_end: socket.socket | None) -> _Sockets:
+    control, control_end = map(opened.enter_context, socket.socketpair())
+    pair = tuple(map(opened.enter_context, socket.socketpair())) if attach else None
+    console = pair[1] if pair else opened.enter_context(held.listen("console.sock"))
+    public = opened.enter_context(held.listen("qmp.sock"))
     channels = Channels(
         control=control_end.fileno(),
         qmp=public.fileno(),
@@ -173,24 +174,23 @@ def _start(
     attach: bool,
     tpm_end: socket.socket | None,
 ) -> Machine:
-    sockets = _sockets(held, attach=attach, tpm_end=tpm_end)
-    child: Child | None = None
-    try:
+    with contextlib.ExitStack() as undo:  # all of it, unless the machine starts
+        sockets = _sockets(held, undo, attach=attach, tpm_end=tpm_end)
         words = commandline.argv(replace(command, channels=sockets.channels))
         descriptors = [held.lock, *(end.fileno() for end in sockets.inherited)]
         child = Child(words, output=held.qemu_log, pass_fds=descriptors, environment=toolset.environment)
+        undo.callback(child.wait, _END_S)
+        undo.callback(child.kill)
         for end in sockets.inherited:
             end.close()
+        if command.daemonize:
+            undo.callback(_end_daemon, held)
         process = _daemon(child, held) if command.daemonize else child
-        monitor = _monitor(sockets.control, child, held)
+        monitor = Monitor(sockets.control)
+        undo.callback(monitor.close)
+        _greet(monitor, child, held)
         held.record(_facts(command, process.pid, held), context.work)
-    except BaseException:
-        if child is not None:
-            child.kill()
-        for ours in (*sockets.inherited, sockets.control, sockets.terminal):
-            if ours is not None:
-                ours.close()
-        raise
+        undo.pop_all()
     return Machine(
         name=command.name,
         process=process,
@@ -206,13 +206,23 @@ def _start(
 
 def _daemon(child: Child, held: State) -> Detached:
     """The QEMU that ``-daemonize`` leaves behind when its first process has ended well."""
-    if not child.wait(_DAEMONIZE_S) or child.returncode != 0:
+    pid = state.pid(held.directory) if child.wait(_DAEMONIZE_S) and child.returncode == 0 else None
+    if pid is None:
         raise start_failure(_said(held))
-    return Detached(int(held.pidfile.read_text()), held.directory)
+    return Detached(pid, held.directory)
 
 
-def _monitor(control: socket.socket, child: Child, held: State) -> Monitor:
-    monitor = Monitor(control)
+def _end_daemon(held: State) -> None:
+    """End the QEMU that ``-daemonize`` left behind, if it did."""
+    held.release()  # from here on the lock tells whether QEMU runs
+    pid = state.pid(held.directory)
+    if pid is not None:
+        daemon = Detached(pid, held.directory)
+        daemon.kill()
+        daemon.wait(_END_S)
+
+
+def _greet(monitor: Monitor, child: Child, held: State) -> None:
     try:
         monitor.open()
         monitor.execute("cont")  # not before events are heard: a guest may end at once
@@ -222,7 +232,6 @@ def _monitor(control: socket.socket, child: Child, held: State) -> Monitor:
         if child.returncode is None:
             raise
         raise start_failure(_said(held)) from error
-    return monitor
 
 
 def _said(held: State) -> str:
@@ -256,7 +265,7 @@ def _firmware(boot: Boot, options: RunOptions, toolset: Toolset, held: State) ->
     code, template = find_firmware(boot.architecture, toolset)
     if options.variables is not None:
         if not options.variables.is_file():
-            fix = "make them with: moby keys create --vars DIR"
+            fix = "make them with: moby keys create --vars keys/"
             raise ConfigError("no such file", where=str(options.variables), fix=fix)
         fresh = held.directory / "uefi-vars-given.fd"
         shutil.copyfile(options.variables, fresh)

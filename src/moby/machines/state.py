@@ -142,6 +142,14 @@ def is_running(directory: Path) -> bool:
         return runs
 
 
+def pid(directory: Path) -> int | None:
+    """The process id that the QEMU of the directory wrote; None before it has."""
+    try:
+        return int((directory / "qemu.pid").read_text())
+    except (FileNotFoundError, ValueError):
+        return None
+
+
 @contextlib.contextmanager
 def _asked(directory: Path) -> Iterator[bool]:
     """Whether a machine runs; while the block of a "no" runs, none starts."""

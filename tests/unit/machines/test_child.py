@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from moby import proc
 from moby.errors import CommandError, MobyError, PlatformError
-from moby.machines.child import Child
+from moby.machines.child import Child, Detached
+from moby.machines.state import State
 
 
 def test_program_that_the_system_refuses_is_told(tmp_path: Path) -> None:
@@ -47,3 +50,40 @@ def test_fault_of_the_tool_reaches_who_waits_for_the_start(tmp_path: Path, monke
     monkeypatch.setattr(proc, "start", broken)
     with pytest.raises(ZeroDivisionError):
         Child(["sleep", "60"], output=tmp_path / "log", pass_fds=())
+
+
+@pytest.fixture
+def other() -> Iterator[proc.Running]:
+    process = proc.start(["sleep", "60"])
+    yield process
+    process.kill()
+    process.wait()
+
+
+@pytest.mark.parametrize(
+    ("runs", "written", "killed"),
+    [(True, "{pid}", True), (False, "{pid}", False), (True, "1", False), (True, "", False), (True, None, False)],
+)
+def test_only_the_machine_of_the_directory_is_killed(
+    tmp_path: Path, other: proc.Running, runs: bool, written: str | None, killed: bool
+) -> None:
+    held = State.claim(tmp_path)
+    if not runs:
+        held.release()
+    if written is not None:
+        (tmp_path / "qemu.pid").write_text(written.format(pid=other.pid))
+    Detached(other.pid, tmp_path).kill()
+    held.release()
+    if killed:
+        assert other.wait(5) == -signal.SIGKILL
+    else:
+        assert other.poll() is None
+
+
+def test_process_that_is_gone_need_not_be_killed(tmp_path: Path, other: proc.Running) -> None:
+    other.kill()
+    other.wait()
+    held = State.claim(tmp_path)
+    (tmp_path / "qemu.pid").write_text(str(other.pid))
+    Detached(other.pid, tmp_path).kill()
+    held.release()

@@ -15,10 +15,13 @@ import pytest
 
 from moby.artifact import Architecture
 from moby.context import Context
-from moby.errors import CommandError, ConfigError, PlatformError
+from moby.errors import CommandError, ConfigError, MobyError, PlatformError
 from moby.machines import MACHINES, qemu, state, terminal
+from moby.machines.child import Detached
 from moby.machines.machine import Machine
 from moby.machines.options import BootKind, Disk, Publish, RunOptions
+from moby.machines.qmp import Monitor
+from moby.machines.state import State
 from moby.machines.toolset import Toolset
 from tests.support import fake_qemu
 from tests.support.guests import POWER_OFF, prefix
@@ -229,6 +232,32 @@ def test_killing_a_detached_machine_takes_its_process_id(host: Host) -> None:
     assert machine.kill() == 137
     machine.close()
     assert not state.is_running(host.directory / "web-state")
+
+
+def test_detached_machine_is_told_to_quit_before_its_process_id_is_taken(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine = host.run(RunOptions(accelerator="tcg", detach=True))
+    monkeypatch.delattr(Detached, "kill")
+    assert machine.kill() == 137
+    machine.close()
+    assert not state.is_running(host.directory / "web-state")
+
+
+@pytest.mark.parametrize("detach", [True, False], ids=["detached", "child"])
+@pytest.mark.parametrize("step", [(Monitor, "open"), (Monitor, "execute"), (State, "record")], ids=lambda step: step[1])
+def test_start_that_fails_leaves_no_machine(
+    host: Host, monkeypatch: pytest.MonkeyPatch, step: tuple[type, str], detach: bool
+) -> None:
+    def fail(*arguments: object) -> None:
+        raise PlatformError("something is wrong")
+
+    monkeypatch.setattr(*step, fail)
+    monkeypatch.setattr(qemu, "_LAST_WORDS_S", 0.01)
+    with pytest.raises(MobyError, match=r"something is wrong|QEMU did not start"):
+        host.run(RunOptions(accelerator="tcg", detach=detach), ends="deaf")
+    assert not state.is_running(host.directory / "web-state")
+    assert (host.directory / "bin" / "argv.json").exists()
 
 
 def test_console_is_waited_for_and_an_early_end_is_told(host: Host) -> None:
