@@ -403,20 +403,23 @@ def run(
     options: RunOptions | None = None,
     context: Context | None = None,
     find_qemu: Finder | None = None,
+    back_end: str = "qemu",
 ) -> Machine:
     """Boot an artifact, or an image by its path or name, and return the running machine.
 
     ``publish`` maps ports of this host (on the loopback address) to the guest's; they are added to ``options``. Use the
-    machine as a context manager: leaving it stops the guest. Raises ``MobyError``.
+    machine as a context manager: leaving it stops the guest. ``back_end`` is a name of ``moby.machines.MACHINES``.
+    Raises ``MobyError``.
     """
-    from moby.machines import qemu
+    from moby.machines import named
     from moby.machines.options import Publish, RunOptions
 
     options = options or RunOptions()
     context = context or Context.from_environment()
     ports = tuple(Publish(host_port=host, guest_port=guest) for host, guest in (publish or {}).items())
     options = replace(options, publish=(*options.publish, *ports))
-    return qemu.run(bootable(target), options, context, find_qemu=find_qemu or qemu_finder(context))
+    start = named(back_end)
+    return start(bootable(target), options, context, find_qemu=find_qemu or qemu_finder(context))
 
 
 def bootable(target: Artifact | Sequence[Artifact] | str | PathLike[str]) -> Artifact | Path:

@@ -77,19 +77,24 @@ def execute(arguments: argparse.Namespace, context: Context) -> int:
     from moby.machines.terminal import run_foreground
 
     words = list(arguments.image)
-    if len(words) > 1 and words[0] in MACHINES:
-        words.pop(0)
+    back_end = words.pop(0) if len(words) > 1 and words[0] in MACHINES else "qemu"
     options = options_from(arguments)
     target = made(words, arguments.arch or "", context)
     finder = api.qemu_finder(context)
     if options.detach:
-        machine = moby.run(target, options=options, context=context, find_qemu=finder)
+        machine = moby.run(target, options=options, context=context, find_qemu=finder, back_end=back_end)
         print(machine.name)
         log.info(f"running in the background: moby logs {machine.name}, moby stop {machine.name}")
         machine.close()
         return 0
     return run_foreground(
-        api.bootable(target), options, context, find_qemu=finder, stdin=sys.stdin.buffer, stdout=sys.stdout.buffer
+        api.bootable(target),
+        options,
+        context,
+        find_qemu=finder,
+        stdin=sys.stdin.buffer,
+        stdout=sys.stdout.buffer,
+        back_end=back_end,
     )
 
 

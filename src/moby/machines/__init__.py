@@ -20,6 +20,7 @@ from typing import Protocol
 
 from moby.artifact import Artifact
 from moby.context import Context
+from moby.errors import ConfigError
 from moby.machines import qemu
 from moby.machines.machine import Machine
 from moby.machines.options import RunOptions
@@ -44,3 +45,11 @@ class BackEnd(Protocol):
 
 
 MACHINES: Mapping[str, BackEnd] = {"qemu": qemu.run}
+
+
+def named(back_end: str) -> BackEnd:
+    """The back end of that name. Raises ``ConfigError`` when there is none."""
+    found = MACHINES.get(back_end)
+    if found is None:
+        raise ConfigError(f"there is no back end {back_end!r}", fix=f"known: {', '.join(MACHINES)}")
+    return found

@@ -19,7 +19,7 @@ import signal
 import socket
 import termios
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 from typing import IO, Self
@@ -28,7 +28,7 @@ from moby import log
 from moby.artifact import Artifact
 from moby.context import Context
 from moby.errors import CommandError
-from moby.machines import qemu
+from moby.machines import named
 from moby.machines.machine import QEMU_FAILED, Machine
 from moby.machines.options import RunOptions
 from moby.machines.resolve import Boot
@@ -96,30 +96,29 @@ def run_foreground(
     find_qemu: Finder = host_qemu,
     stdin: IO[bytes],
     stdout: IO[bytes],
-    on_start: Callable[[Machine], None] = lambda machine: None,
+    back_end: str = "qemu",
 ) -> int:
-    """Run ``target`` until it ends and return the exit status; ``on_start`` is called once QEMU runs.
+    """Run ``target`` until it ends and return the exit status.
 
-    Must be called in the main thread, for the signals. Raises what ``qemu.run`` raises, but a QEMU that fails to start
-    is reported and gives its status 4.
+    Must be called in the main thread, for the signals. Raises what ``qemu.run`` raises, and ``ConfigError`` for an
+    unknown ``back_end``; but a QEMU that fails to start is reported and gives its status 4.
     """
+    start = named(back_end)
     with Signals() as signals:
         try:
-            machine = qemu.run(target, options, context, find_qemu=find_qemu, attach=True)
+            machine = start(target, options, context, find_qemu=find_qemu, attach=True)
         except CommandError as error:
             if error.status != QEMU_FAILED:
                 raise
             log.error(str(error))
             return QEMU_FAILED
         try:
-            return _watch(machine, signals, stdin, stdout, on_start)
+            return _watch(machine, signals, stdin, stdout)
         finally:
             machine.close()
 
 
-def _watch(
-    machine: Machine, signals: Signals, stdin: IO[bytes], stdout: IO[bytes], on_start: Callable[[Machine], None]
-) -> int:
+def _watch(machine: Machine, signals: Signals, stdin: IO[bytes], stdout: IO[bytes]) -> int:
     assert machine.terminal is not None  # started attached
     done = threading.Event()
     output = threading.Thread(target=_show, args=(machine.terminal, stdout), name="moby-console", daemon=True)
@@ -130,7 +129,6 @@ def _watch(
             threading.Thread(target=_type, args=typing, name="moby-keys", daemon=True).start()
         output.start()
         try:
-            on_start(machine)
             status = _wait(machine, signals)
         finally:
             done.set()

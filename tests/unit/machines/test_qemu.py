@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import os
 import signal
 import socket
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
 
+import moby
 from moby.artifact import Architecture
 from moby.context import Context
 from moby.errors import CommandError, ConfigError, MobyError, PlatformError
@@ -309,6 +312,23 @@ def test_page_of_a_silent_guest_is_given_up(host: Host) -> None:
         machine.wait_http(server.getsockname()[1], timeout_s=0.2)
 
 
+def test_back_end_is_taken_by_its_name(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+
+    def start(target: object, *rest: object, **options: object) -> Machine:
+        asked.append(target)
+        raise PlatformError("another back end")
+
+    monkeypatch.setattr("moby.machines.MACHINES", {"other": start})
+    for run in (moby.run, functools.partial(terminal.run_foreground, stdin=io.BytesIO(), stdout=io.BytesIO())):
+        call: Callable[..., object] = functools.partial(run, host.image, options=TCG, context=host.context)
+        with pytest.raises(PlatformError, match="another back end"):
+            call(back_end="other")
+        with pytest.raises(ConfigError, match=r"no back end 'xen' \(known: other\)"):
+            call(back_end="xen")
+    assert asked == [host.image, host.image]
+
+
 def test_foreground_shows_the_console_with_plain_line_ends(host: Host) -> None:
     assert host.foreground(ends="guest-shutdown", says="one\ntwo\n") == (0, "one\ntwo\n")
 
@@ -361,16 +381,13 @@ def test_guest_never_waits_for_a_stdout_that_fails() -> None:
     assert signals.seen == [signal.SIGHUP]
 
 
-def test_fault_in_the_tool_leaves_no_machine(host: Host) -> None:
-    host.tools = fake_qemu.install(host.directory / "bin", ends="deaf")
-
-    def fail(machine: Machine) -> None:
+def test_fault_in_the_tool_leaves_no_machine(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(machine: Machine, signals: terminal.Signals) -> int:
         raise RuntimeError
 
-    with Path(os.devnull).open("rb") as stdin, pytest.raises(RuntimeError):
-        terminal.run_foreground(
-            host.image, TCG, host.context, find_qemu=host.find, stdin=stdin, stdout=io.BytesIO(), on_start=fail
-        )
+    monkeypatch.setattr(terminal, "_wait", fail)
+    with pytest.raises(RuntimeError):
+        host.foreground(ends="deaf")
     assert not state.is_running(host.directory / "web-state")
 
 
