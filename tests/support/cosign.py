@@ -110,9 +110,8 @@ class Cosign:
 class Scratch:
     """A docker-registry that is looked into and filled by hand."""
 
-    def __init__(self, host: str) -> None:
-        self.host = host
-        self._client = httpx.Client(base_url=f"http://{host}", headers=_ACCEPT)
+    def __init__(self, host: str, client: httpx.Client) -> None:
+        self.host, self._client = host, client
 
     def push(self, repository: str, made: MadeImage) -> str:
         """Put an image there and give its name, by digest."""
@@ -164,8 +163,12 @@ class Scratch:
 @contextmanager
 def scratch() -> Iterator[Scratch]:
     """A registry for as long as the block runs."""
-    with tempfile.TemporaryDirectory() as folder, docker_registry(Path(folder)) as host:
-        yield Scratch(host)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        docker_registry(Path(folder)) as host,
+        httpx.Client(base_url=f"http://{host}", headers=_ACCEPT) as client,
+    ):
+        yield Scratch(host, client)
 
 
 def subjects() -> list[MadeImage]:

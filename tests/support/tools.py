@@ -56,6 +56,15 @@ PYTHON = {
 _LONG = ("syft",)
 
 
+def cosign(context: Context) -> Path:
+    """cosign, which only long tests ask: from PATH, else unpacked from its Debian package."""
+    found = shutil.which("cosign", path=context.environment.get("PATH", os.defpath))
+    if found is not None:
+        return Path(found)
+    recipe = Path(__file__).parents[1] / "signing"
+    return Tools(context, Packages(context)).others(recipe, {"cosign": "usr/bin/cosign"}).program("cosign")
+
+
 def search_path(context: Context) -> str:
     """PATH, before it directories with what it lacks of ``PROGRAMS`` and of ``PYTHON`` but for the long tests."""
     path = context.environment.get("PATH", os.defpath)

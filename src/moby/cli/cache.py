@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 from moby.cli import cache_images, cache_transfer
 from moby.context import Context
@@ -16,6 +17,7 @@ examples:
   moby cache pull --platform all nginx:1.27          all its platforms, not only this host's
   moby cache export --outfile web.tar org/web:1      for a host without a network: moby cache import web.tar
   moby cache push --remote-name ghcr.io/me/web:1 org/web:1
+  moby cache push --sign cosign.key ghcr.io/me/web:1 and sign it, for builds with trust: keys
   moby cache gc --limit 20G                          unused blobs, then the images used least recently
   MOBY_CACHE_LIMIT=20G moby build web.yml            the same after each build"""
 VERBS: Mapping[str, str] = {
@@ -99,6 +101,9 @@ def _push_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--remote-name", default="", help="what the registry shall call it (default: its own name)")
     parser.add_argument("--with-arch-tags", action="store_true", help="also a tag TAG-ARCH for each architecture")
     parser.add_argument("--override", action="store_true", help="replace another image of the same name")
+    parser.add_argument(
+        "--sign", type=Path, metavar="KEY", help="sign it with this private key, cosign's or PKCS#8 (MOBY_KEY_PASSWORD)"
+    )
 
 
 def _verify_arguments(parser: argparse.ArgumentParser) -> None:

@@ -15,6 +15,7 @@ from typing import BinaryIO, cast
 import moby
 from moby import log
 from moby.cli.cache_images import described, known
+from moby.cli.signing_key import private_key
 from moby.context import Context
 from moby.errors import ConfigError, PlatformError
 from moby.oci import archive, imports, local, usage
@@ -24,6 +25,7 @@ from moby.oci.reference import Reference
 from moby.oci.registry import Registry
 from moby.oci.resolve import ImageSource, PullPolicy
 from moby.oci.store import Store
+from moby.oci.trust_sign import sign
 
 _ALL = "all"
 
@@ -129,6 +131,7 @@ def push(arguments: argparse.Namespace, context: Context, store: Store) -> int:
     names = [known(store, each) for each in arguments.names]
     if arguments.remote_name and len(names) != 1:
         raise ConfigError("--remote-name is for one image", fix="push one at a time")
+    key = private_key(arguments.sign, context.environment) if arguments.sign else None
     pushed: list[dict[str, object]] = []
     with store.in_use(), Registry.connect(context) as registry:
         for name in names:
@@ -138,6 +141,8 @@ def push(arguments: argparse.Namespace, context: Context, store: Store) -> int:
             )
             if result.outcome == "kept":
                 log.info(f"{reference} is another image there and stays; --override replaces it")
+            elif key is not None:
+                sign(result.digest, key, reference=reference, registry=registry, store=store)
             pushed.append(
                 {
                     "name": name,
