@@ -216,6 +216,7 @@ def _settings(
         disk_bytes=outputs.parse_size(options.size) if options.size else 0,
         boot_code=boot_code,
         stage1=stage1,
+        rpi_code=component("boot-rpi") if any(format.rpi_code for format in job.formats) else None,
         root=outputs.RootKind(on_disk) if on_disk else None,
         layout=Layout(options.root) if in_ram else None,
         cache=context.work,

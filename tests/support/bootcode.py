@@ -7,11 +7,31 @@ import struct
 from moby.artifact import Architecture
 from moby.formats import isohybrid, pe
 from moby.oci.store import Store
-from moby.outputs import BootCode, Settings
+from moby.outputs import BootCode, Settings, rpi3
 from tests.support import efi, images
 
 _SECTOR = 512
 _SYSLINUX = b"\r\nSYSLINUX 6.04 test \0"
+_RPI = (
+    "usr/share/doc/raspi-firmware/copyright",
+    "usr/lib/u-boot/rpi_3/u-boot.bin",
+    *(f"usr/lib/raspi-firmware/{name}" for name in rpi3.FIRMWARE_FILES),
+)
+# What an arm64 kernel begins with, as far as anybody looks; and modules with device trees.
+KERNEL = b"MZ".ljust(0x38, b"\0") + b"ARM\x64" + b"kernel" * 9000
+MODULES = images.tar(
+    {
+        "lib/": "",
+        "lib/modules/": "",
+        "lib/modules/6/": "",
+        "lib/modules/6/modules.dep": "",
+        "boot/": "",
+        "boot/dtb/": "",
+        "boot/dtb/broadcom/": "",
+        "boot/dtb/broadcom/bcm2837-rpi-3-b.dtb": b"\xd0\x0d\xfe\xed" * 99,
+        "boot/dtb/broadcom/bcm2711-rpi-4-b.dtb": "another board's",
+    }
+)
 _PATCH_AT, _EXTENDED_AT, _POINTERS_AT, _EXTENTS_AT = 64, 128, 512, 544
 
 
@@ -38,7 +58,13 @@ def settings(store: Store, *, disk_bytes: int = 0) -> Settings:
     }
     boot = images.image([files]).save(store, "localhost/moby/boot")
     stage1 = images.image([{"init": b"\x7fELF init"}]).save(store, "localhost/moby/stage1")
-    return Settings(boot_code=BootCode(store, boot), stage1=BootCode(store, stage1), disk_bytes=disk_bytes)
+    rpi = images.image([dict.fromkeys(_RPI, b"firmware" * 999)]).save(store, "localhost/moby/boot-rpi")
+    return Settings(
+        boot_code=BootCode(store, boot),
+        stage1=BootCode(store, stage1),
+        rpi_code=BootCode(store, rpi),
+        disk_bytes=disk_bytes,
+    )
 
 
 def architecture(format_architectures: frozenset[Architecture] | None) -> str:

@@ -22,7 +22,6 @@ from tests.support import bootcode, images
 from tests.support.images import Node, image
 from tests.support.roots import Root, root
 
-MODULES = images.tar({"lib/": "", "lib/modules/": "", "lib/modules/6/": "", "lib/modules/6/modules.dep": ""})
 TEXT = """
 kernel: {image: k, cmdline: "console=ttyS0"}
 init: [init]
@@ -42,7 +41,7 @@ def machine(folder: Path, architecture: str = "amd64") -> Root:
         {"Cmd": ["/bin/web"]},
         architecture=architecture,
     )
-    kernel = {"kernel": b"kernel" * 9000, "kernel.tar": MODULES}
+    kernel = {"kernel": bootcode.KERNEL, "kernel.tar": bootcode.MODULES}
     return root(
         folder,
         TEXT,

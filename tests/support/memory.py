@@ -45,19 +45,20 @@ def layer(path: Path, mebibytes: int) -> None:
             archive.addfile(info, _Pattern())
 
 
-def build(folder: Path, mebibytes: int) -> Root:
+def build(folder: Path, mebibytes: int, architecture: str = "amd64") -> Root:
     """A store with the image, and a plan that uses it and a kernel."""
     store = Store(folder / "store")
-    image([{"kernel": b"kernel" * 9000}]).save(store, KERNEL)
+    kernel = {"kernel": bootcode.KERNEL, "kernel.tar": bootcode.MODULES}
+    image([kernel], architecture=architecture).save(store, KERNEL)
     made = folder / "layer.tar"
     layer(made, mebibytes)
     with made.open("rb") as stream:
         descriptor = store.ingest(stream, media_type=OCI_LAYER)
     made.unlink()
-    config = ImageConfig(architecture="amd64", os="linux", diff_ids=(descriptor.digest,)).encode()
-    store.put_image(NAME, config, [descriptor], Platform(os="linux", architecture="amd64"))
-    text = f"kernel: {{image: {KERNEL}, tar: none}}\nservices: [{{name: a, image: {NAME}}}]"
-    return Root(plan(parse(text), ImageSource(store, None), architecture="amd64"), store)
+    config = ImageConfig(architecture=architecture, os="linux", diff_ids=(descriptor.digest,)).encode()
+    store.put_image(NAME, config, [descriptor], Platform(os="linux", architecture=architecture))
+    text = f"kernel: {{image: {KERNEL}}}\nservices: [{{name: a, image: {NAME}}}]"
+    return Root(plan(parse(text), ImageSource(store, None), architecture=architecture), store)
 
 
 def peak_kibibytes() -> int:
@@ -69,7 +70,7 @@ def peak_kibibytes() -> int:
 
 if __name__ == "__main__":
     place, count = Path(sys.argv[1]), int(sys.argv[2])
-    large = build(place, count)
+    large = build(place, count, "arm64" if "rpi3" in sys.argv else "amd64")
     told = bootcode.settings(large.store)
     for format in sys.argv[3:] or ("tar", "kernel+initrd"):
         (made,) = outputs.write(large.plan, large.store, formats=[format], name="large", directory=place, settings=told)

@@ -23,6 +23,7 @@ _USER = (
     "fsck.erofs",
     "isoinfo",
     "mkfs.erofs",
+    "mkimage",
     "mksquashfs",
     "qemu-img",
     "sbsign",

@@ -2,7 +2,8 @@
 
 ``kernel.tar`` holds ``lib/modules/VERSION`` with the modules, unpacked, and the indexes that the package's maintainer
 script would have made: ``modules.dep`` and ``modules.alias`` for what is carried, ``modules.builtin`` and
-``modules.order`` of the package, and ``modules.moby``: the paths to load at boot, in order, one per line.
+``modules.order`` of the package, and ``modules.moby``: the paths to load at boot, in order, one per line. Where the
+recipe asks for device trees, they are in ``boot/dtb``.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from moby.formats import tar
 from moby.formats.entry import Entry, Kind, directory, file
 
 _MODULES = "usr/lib/modules"
+_DEVICE_TREES = "boot/dtb"
 _RELEASE = re.compile(r"(?P<series>\d+\.\d+)\.(?P<patch>\d+)")
 _ALL = "*"
 
@@ -71,9 +73,19 @@ class KernelFiles:
         found = {module.path: module.data for module in carried}
         found |= self._indexes(modules, boot, carried)
         base = f"lib/modules/{self.version}"
-        paths = {f"{base}/{path}": data for path, data in found.items()}
+        paths = {f"{base}/{path}": data for path, data in found.items()} | dict(self._device_trees())
         for path in sorted({*paths, *_parents(paths)}):
             yield file(path, paths[path]) if path in paths else directory(path)
+
+    def _device_trees(self) -> Iterator[tuple[str, bytes]]:
+        """Chosen device trees by their path in ``kernel.tar``. Raises ``IntegrityError`` for a glob of none."""
+        base = f"usr/lib/linux-image-{self.version}"
+        for glob in self._wanted.dtb:
+            found = self._package.glob(f"{base}/{glob}")
+            if not found:
+                raise IntegrityError(f"no device tree is called {glob}", where=self._where)
+            for path in found:
+                yield f"{_DEVICE_TREES}/{path.removeprefix(f'{base}/')}", self._package.read(path)
 
     def _modules(self) -> Modules:
         prefix = f"{self._base}/"

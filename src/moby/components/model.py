@@ -118,6 +118,7 @@ class Kernel(Spec):
     package: Package = Field("linux-image-cloud-{arch}", description="The package; it may be a metapackage.")
     modules: Texts = Field((), description="Loaded at boot, in this order; what they need comes by itself.")
     available: Texts = Field((), description="Carried, but loaded only when something asks; * is all.")
+    dtb: Texts = Field((), description="Globs of device trees to carry in boot/dtb, such as broadcom/bcm2837*.")
     initrd: tuple[Literal["zstd", "gzip"], ...] = Field(
         ("zstd", "gzip"), description="How this kernel lets an initrd be packed, best first."
     )

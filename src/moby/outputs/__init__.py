@@ -21,6 +21,7 @@ from moby.outputs.iso import ISO, ISO_EFI_INITRD
 from moby.outputs.job import Job, default_name
 from moby.outputs.kernel_initrd import KERNEL_INITRD
 from moby.outputs.oci import OCI
+from moby.outputs.rpi3 import RPI3
 from moby.outputs.settings import BootCode, RootKind, Settings, parse_size
 from moby.outputs.tar import TAR
 from moby.outputs.uki import UKI
@@ -58,6 +59,7 @@ FORMATS: Mapping[str, Format] = MappingProxyType(
             KERNEL_ISO,
             ISO_BIOS,
             ISO_EFI,
+            RPI3,
         )
     }
 )

@@ -71,7 +71,8 @@ class Format:
 
     ``write`` makes the files it has something for: a role whose file it does not make has no file. ``streamable``
     formats have one file and write it front to back. ``architectures`` is None where all will do. ``boot_code`` formats
-    are given the component ``boot``, ``stage1`` formats that of this name;
+    are given the component ``boot``, ``stage1`` formats that of this name, ``rpi_code``
+    formats ``boot-rpi``;
     ``partitioned`` ones have room for a root on the disk.
     """
 
@@ -84,4 +85,5 @@ class Format:
     firmware: Firmware = Firmware.NONE
     boot_code: bool = False
     stage1: bool = False
+    rpi_code: bool = False
     partitioned: bool = False

@@ -165,6 +165,12 @@ class Source:
         assert self.settings.boot_code is not None
         return self.settings.boot_code
 
+    @property
+    def rpi_code(self) -> BootCode:
+        """The firmware of the Raspberry Pi, which formats with ``rpi_code`` are given."""
+        assert self.settings.rpi_code is not None
+        return self.settings.rpi_code
+
     def part(self, name: str, make: Callable[[Path], None]) -> Path:
         """A file that several formats share, which ``make`` writes at the first use; it must not be changed."""
         if name not in self._made:

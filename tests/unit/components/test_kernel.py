@@ -110,3 +110,18 @@ def test_unknown_module_is_refused(package: Tree, tmp_path: Path) -> None:
 def test_a_package_without_a_kernel_is_refused(tmp_path: Path) -> None:
     with Tree(tmp_path) as tree, pytest.raises(IntegrityError, match="0 kernels"):
         KernelFiles(tree, Kernel(), Architecture.AMD64, where="x")
+
+
+def test_chosen_device_trees_are_carried(package: Tree, tmp_path: Path) -> None:
+    base = f"usr/lib/linux-image-{VERSION}/broadcom"
+    package.add([file(f"{base}/a-1.dtb", b"one"), file(f"{base}/b.dtb", b"other")])
+    files = made(package, Kernel(dtb=("broadcom/a*",)), tmp_path)
+    with tarfile.open(fileobj=io.BytesIO(files["kernel.tar"])) as archive:
+        assert [name for name in archive.getnames() if "boot" in name] == [
+            "boot",
+            "boot/dtb",
+            "boot/dtb/broadcom",
+            "boot/dtb/broadcom/a-1.dtb",
+        ]
+    with pytest.raises(IntegrityError, match="no device tree is called broadcom/c"):
+        made(package, Kernel(dtb=("broadcom/c*",)), tmp_path)
