@@ -6,7 +6,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+# Type checkers know this name; `typing` itself would be a good part of the time that `moby --help` takes.
+TYPE_CHECKING = False
 
 __version__ = "0.1.0"
 

@@ -9,8 +9,6 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from moby import http
-
 if TYPE_CHECKING:
     import httpx
 
@@ -68,6 +66,8 @@ class Context:
 
 @cache
 def _client(certificates: tuple[Path, ...]) -> httpx.Client:
+    from moby import http  # slow to import, and few commands speak to the network
+
     return http.client(certificates=certificates)
 
 

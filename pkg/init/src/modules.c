@@ -13,7 +13,7 @@
 #include "file.h"
 
 #define MODULE_INIT_COMPRESSED_FILE 4 /* linux/module.h */
-enum { LIST_MAX = 1 << 20 };
+enum { LIST_MAX = 1 << 20, DEPENDENCIES_MAX = 16 << 20 };
 
 static char same(char c)
 {
@@ -80,16 +80,60 @@ static bool load(const char *directory, const char *name, const char *cmdline)
 	return false;
 }
 
-int modules_load(const char *cmdline)
+/* The file `name` of this kernel's modules, for the caller to free; NULL when there is none. */
+static char *read_list(const char *name, size_t limit, char directory[PATH_MAX])
 {
-	char directory[PATH_MAX], path[PATH_MAX], *rest = NULL;
+	char path[PATH_MAX];
 	struct utsname system;
-	int loaded = 0;
 
 	uname(&system);
 	path_format(directory, "/lib/modules/%s", system.release);
-	path_format(path, "%s/modules.moby", directory);
-	char *list = file_read(path, LIST_MAX, NULL);
+	return path_format(path, "%s/%s", directory, name) ? file_read(path, limit, NULL) : NULL;
+}
+
+const char *modules_line(const char *dep, const char *name)
+{
+	size_t size = strlen(name);
+
+	for (const char *line = dep; *line != '\0'; line += strspn(line, "\n")) {
+		const char *start = line, *colon = line + strcspn(line, ":\n");
+
+		for (const char *at = line; at < colon; at++)
+			if (*at == '/')
+				start = at + 1;
+		size_t same_size = 0;
+		while (same_size < size && start + same_size < colon && same(start[same_size]) == same(name[same_size]))
+			same_size++;
+		if (*colon == ':' && same_size == size && start[size] == '.')
+			return line;
+		line = colon + strcspn(colon, "\n");
+	}
+	return NULL;
+}
+
+void modules_need(const char *name)
+{
+	char directory[PATH_MAX];
+	char *list = read_list("modules.dep", DEPENDENCIES_MAX, directory);
+	char *line = list != NULL ? (char *)modules_line(list, name) : NULL;
+
+	if (line != NULL) {
+		line[strcspn(line, "\n")] = '\0';
+		line[strcspn(line, ":")] = ' ';
+		for (char *space; (space = strrchr(line, ' ')) != NULL; *space = '\0')
+			if (space[1] != '\0')
+				load(directory, space + 1, "");
+		load(directory, line, "");
+	}
+	free(list);
+}
+
+int modules_load(const char *cmdline)
+{
+	char directory[PATH_MAX], *rest = NULL;
+	int loaded = 0;
+
+	char *list = read_list("modules.moby", LIST_MAX, directory);
 	if (list == NULL)
 		return -1;
 	for (char *line = strtok_r(list, "\n", &rest); line != NULL; line = strtok_r(NULL, "\n", &rest))

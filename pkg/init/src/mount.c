@@ -2,6 +2,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <unistd.h>
@@ -10,6 +11,7 @@
 #include "file.h"
 #include "paths.h"
 
+enum { MOUNTINFO_MAX = 4 << 20 };
 enum kind { SET, CLEAR, PROPAGATION, IGNORED };
 
 static const struct {
@@ -94,6 +96,34 @@ int mount_item(const struct json *item, const char *destination)
 	if (!read_options(item, &options))
 		return -1;
 	return mount_steps(source[0] != '\0' ? source : NULL, destination, type[0] != '\0' ? type : NULL, &options);
+}
+
+size_t mounts_at(const char *mountinfo, const char *path)
+{
+	size_t count = 0, size = strlen(path);
+
+	for (const char *line = mountinfo; *line != '\0'; line += strspn(line, "\n")) {
+		const char *field = line;
+
+		/* The fifth field is the mount point. */
+		for (int skipped = 0; skipped < 4; skipped++) {
+			field += strcspn(field, " \n");
+			field += *field == ' ';
+		}
+		count += strncmp(field, path, size) == 0 && field[size] == ' ';
+		line = field + strcspn(field, "\n");
+	}
+	return count;
+}
+
+void mounts_remove(const char *path, size_t kept)
+{
+	char *mountinfo = file_read("/proc/self/mountinfo", MOUNTINFO_MAX, NULL);
+
+	for (size_t count = mountinfo != NULL ? mounts_at(mountinfo, path) : 0; count > kept; count--)
+		if (umount2(path, MNT_DETACH | UMOUNT_NOFOLLOW) < 0)
+			break;
+	free(mountinfo);
 }
 
 static int mount_volume(const char *base)

@@ -3,6 +3,7 @@
 #define MOBY_MOUNT_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 #include "json.h"
 
@@ -20,6 +21,12 @@ bool mount_option(struct mount_options *options, const char *option);
 /* Mount one item of runtime.json's `mounts` on `destination`, which exists; -1 with errno. Directories named by
  * `upperdir=` and `workdir=` are made. */
 int mount_item(const struct json *item, const char *destination);
+
+/* How many mounts lie over each other at `path`, by the text of /proc/self/mountinfo. */
+size_t mounts_at(const char *mountinfo, const char *path);
+
+/* Unmount what lies at `path`, the last first, but for the first `kept`. */
+void mounts_remove(const char *path, size_t kept);
 
 /* Mount the volumes of /containers/volumes: an overlay where there is a `tmp` for the upper directory, else read-only. */
 void volumes_mount(void);

@@ -13,7 +13,9 @@
 
 #include "console.h"
 #include "file.h"
+#include "images.h"
 #include "logs.h"
+#include "mount.h"
 #include "paths.h"
 #include "prepare.h"
 
@@ -72,7 +74,11 @@ void starter_unmount(const struct container *container)
 	for (const char *const *part = (const char *const[]){"rootfs", "tmp", NULL}; *part != NULL; part++) {
 		char path[PATH_MAX];
 
-		if (container_path(container, *part, path))
+		if (!container_path(container, *part, path))
+			continue;
+		if (image_is_for(path))
+			mounts_remove(path, 1); /* the image stays, others may use it too */
+		else
 			while (umount2(path, MNT_DETACH | UMOUNT_NOFOLLOW) == 0)
 				;
 	}

@@ -14,6 +14,7 @@
 #include "container.h"
 #include "control.h"
 #include "file.h"
+#include "images.h"
 #include "life.h"
 #include "logs.h"
 #include "mount.h"
@@ -67,6 +68,7 @@ static void begin(struct supervisor *s)
 		for (struct container *at = s->all.list; at < end_of(s); at++)
 			life_adopt(at);
 	} else {
+		images_mount();
 		volumes_mount();
 	}
 	control_open(&s->control);

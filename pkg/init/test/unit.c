@@ -17,6 +17,7 @@
 #include "../src/file.h"
 #include "../src/hooks.h"
 #include "../src/host.h"
+#include "../src/images.h"
 #include "../src/json.h"
 #include "../src/life.h"
 #include "../src/logs.h"
@@ -309,6 +310,48 @@ CASE(term_is_not_sent_to_a_namespace_init_without_a_handler)
 	CHECK(life_heeds_term("Name:\tx\nNSpid:\t70\t1\nSigBlk:\t0000000000000000\nSigCgt:\t0000000000004000\n"));
 	CHECK(life_heeds_term("Name:\tx\nNSpid:\t70\t1\nSigBlk:\t0000000000004000\nSigCgt:\t0000000000000000\n"));
 	CHECK(life_heeds_term("Name:\tx\nNSpid:\t70\nSigBlk:\t0000000000000000\nSigCgt:\t0000000000000000\n"));
+}
+
+CASE(modules_dep_lines_are_found_by_name)
+{
+	const char *dep = "kernel/fs/x/squashfs2.ko: kernel/a.ko\nkernel/fs/squashfs/squashfs.ko: kernel/b.ko kernel/c.ko\n"
+		"kernel/net/virtio_net.ko.xz:\nloop.ko:\nkernel/broken\n";
+
+	SAME(modules_line(dep, "squashfs"), strstr(dep, "kernel/fs/squashfs"));
+	SAME(modules_line(dep, "virtio-net"), strstr(dep, "kernel/net"));
+	SAME(modules_line(dep, "loop"), strstr(dep, "loop.ko"));
+	CHECK(modules_line(dep, "squash") == NULL);
+	CHECK(modules_line(dep, "b") == NULL);
+	CHECK(modules_line(dep, "broken") == NULL);
+	CHECK(modules_line("", "loop") == NULL);
+}
+
+CASE(mounts_at_one_place_are_counted)
+{
+	const char *text = "25 1 0:2 / / rw shared:1 - rootfs none rw\n"
+		"30 25 7:0 / /c/a/rootfs ro - squashfs /dev/loop0 ro\n"
+		"31 30 7:0 / /c/a/rootfs ro - squashfs /dev/loop0 ro\n"
+		"32 31 0:9 / /c/a/rootfs/dev rw - tmpfs none rw\nshort\n33 25 0:9 / /c/a rw\n";
+
+	CHECK(mounts_at(text, "/c/a/rootfs") == 2);
+	CHECK(mounts_at(text, "/c/a/rootfs/dev") == 1);
+	CHECK(mounts_at(text, "/c/a") == 1);
+	CHECK(mounts_at(text, "/c") == 0);
+	CHECK(mounts_at("", "/") == 0);
+}
+
+CASE(an_image_belongs_beside_itself_without_its_suffix)
+{
+	char place[PATH_MAX], longest[PATH_MAX + 16];
+
+	CHECK(image_place("containers/services/a/lower.squashfs", place));
+	SAME(place, "containers/services/a/lower");
+	CHECK(!image_place("lower", place));
+	CHECK(!image_place(".squashfs", place));
+	CHECK(!image_place("lower.squashfs.1", place));
+	memset(longest, 'x', sizeof(longest));
+	strcpy(longest + PATH_MAX, ".squashfs");
+	CHECK(!image_place(longest, place));
 }
 
 CASE(modules_take_parameters_from_the_command_line)

@@ -7,18 +7,34 @@ Only the chosen command's module is imported, so that ``moby --help`` stays inst
 from __future__ import annotations
 
 import argparse
-import difflib
 import importlib
 import os
-import shlex
 import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import NoReturn, Protocol, cast
 
-from moby import __version__, log
-from moby.context import Context
+from moby import __version__
 from moby.errors import ConfigError, MobyError
+
+# Type checkers know this name; `typing` and `pathlib` would be half of the time that help takes.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pathlib import Path
+    from typing import NoReturn, Protocol
+
+    from moby import log
+    from moby.context import Context
+
+    class Command(Protocol):
+        """What each module of ``moby.cli`` offers."""
+
+        def configure(self, parser: argparse.ArgumentParser) -> None:
+            """Add the command's arguments, description and examples."""
+            ...
+
+        def execute(self, arguments: argparse.Namespace, context: Context) -> int:
+            """Do it and return the exit status; results go to stdout."""
+            ...
+
 
 COMMANDS: Mapping[str, str] = {
     "init": "write a first YAML file, from an example",
@@ -44,18 +60,6 @@ COMMANDS: Mapping[str, str] = {
 }
 
 
-class Command(Protocol):
-    """What each module of ``moby.cli`` offers."""
-
-    def configure(self, parser: argparse.ArgumentParser) -> None:
-        """Add the command's arguments, description and examples."""
-        ...
-
-    def execute(self, arguments: argparse.Namespace, context: Context) -> int:
-        """Do it and return the exit status; results go to stdout."""
-        ...
-
-
 class Parser(argparse.ArgumentParser):
     """argparse with exact options only, and a suggestion for a misspelt one."""
 
@@ -65,6 +69,8 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Print the usage, the fault and the nearest known option; exit with status 2."""
+        import difflib  # as all that only errors need
+
         known = [option for action in self._actions for option in action.option_strings]
         close = [
             near
@@ -79,7 +85,13 @@ class Parser(argparse.ArgumentParser):
 
 def load(name: str) -> Command:
     """The module of a command in ``COMMANDS``."""
-    return cast(Command, importlib.import_module(f"moby.cli.{name}"))
+    return importlib.import_module(f"moby.cli.{name}")
+
+
+def _path(text: str) -> Path:
+    from pathlib import Path
+
+    return Path(text)
 
 
 def add_global_options(parser: argparse.ArgumentParser) -> None:
@@ -91,7 +103,7 @@ def add_global_options(parser: argparse.ArgumentParser) -> None:
         "-v", "--verbose", type=int, choices=range(4), default=suppress, metavar="N", help="0 errors … 3 everything"
     )
     group.add_argument("--progress", choices=("auto", "plain", "json"), default=suppress, help="how progress is shown")
-    group.add_argument("--cache", type=Path, default=suppress, metavar="DIR", help="image store (MOBY_CACHE)")
+    group.add_argument("--cache", type=_path, default=suppress, metavar="DIR", help="image store (MOBY_CACHE)")
     group.add_argument(
         "--mirror", action="append", default=suppress, metavar="[REG=]URL", help="registry mirror (MOBY_MIRROR)"
     )
@@ -99,7 +111,7 @@ def add_global_options(parser: argparse.ArgumentParser) -> None:
         "--debian-mirror", default=suppress, metavar="URL", help="Debian archive for components (MOBY_DEBIAN_MIRROR)"
     )
     group.add_argument(
-        "--cert-file", action="append", type=Path, default=suppress, metavar="PEM", help="extra CA certificates"
+        "--cert-file", action="append", type=_path, default=suppress, metavar="PEM", help="extra CA certificates"
     )
     group.add_argument(
         "--client-cert",
@@ -154,6 +166,8 @@ def split(argv: Sequence[str]) -> tuple[list[str], str | None, list[str]]:
 
 def make_context(arguments: argparse.Namespace) -> Context:
     """The surroundings the global options and the environment describe."""
+    from moby.context import Context
+
     return Context.from_environment(
         store=getattr(arguments, "cache", None),
         certificates=getattr(arguments, "cert_file", ()),
@@ -166,6 +180,8 @@ def make_context(arguments: argparse.Namespace) -> Context:
 
 def reporter(arguments: argparse.Namespace) -> log.Reporter:
     """Where messages go as ``-q``, ``-v`` and ``--progress`` say. Raises ``ConfigError``."""
+    from moby import log
+
     quiet, verbose = getattr(arguments, "quiet", False), getattr(arguments, "verbose", None)
     if quiet and verbose:
         raise ConfigError("-q and -v exclude each other", fix="give one of them")
@@ -197,6 +213,8 @@ def parse(argv: Sequence[str]) -> tuple[str, argparse.Namespace]:
         (command_parser(after[0]) if after and after[0] in COMMANDS else top_parser()).print_help()
         raise SystemExit(0)
     if name not in COMMANDS:
+        import difflib
+
         close = difflib.get_close_matches(name, COMMANDS, n=1)
         top_parser().error(f"unknown command {name!r}" + (f", did you mean {close[0]!r}?" if close else ""))
     return name, command_parser(name).parse_args([*before, *after])
@@ -208,7 +226,7 @@ def is_former(argv: Sequence[str]) -> bool:
     rest = argv[1 if "=" in argv[0] else 2 :] if named else argv
     if not rest or rest[0] in COMMANDS or rest[0].startswith("-"):
         return False
-    return named or rest[0].endswith((".yml", ".yaml")) or Path(rest[0]).is_file()
+    return named or rest[0].endswith((".yml", ".yaml")) or os.path.isfile(rest[0])  # noqa: PTH113
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -216,9 +234,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     former = is_former(argv)
     name, arguments = parse(["build", *argv] if former else argv)
+    from moby import log
+
     try:
         with log.reporting(reporter(arguments)):
             if former:
+                import shlex
+
                 log.info(f"notice: this is called moby build now: {shlex.join(['moby', 'build', *argv])}")
             status = load(name).execute(arguments, make_context(arguments))
         sys.stdout.flush()  # a reader that went away is noticed here, not by the interpreter

@@ -6,7 +6,10 @@ import argparse
 import json
 
 from moby import __version__
-from moby.context import Context
+
+TYPE_CHECKING = False  # see main
+if TYPE_CHECKING:
+    from moby.context import Context
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

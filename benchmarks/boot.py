@@ -1,0 +1,90 @@
+"""What a boot costs: CPU seconds of QEMU and wall seconds to the first page, and the least memory that gives it.
+
+usage: python benchmarks/boot.py [--times N] [--least] NAME…
+
+NAME is the path of a kernel+initrd build without ``-kernel``, whose machine serves a page on port 80.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import socket
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import moby
+from moby.errors import MobyError
+from moby.machines.options import RunOptions
+
+PATIENCE_S = 90
+STEP_MIB = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Boot:
+    """One boot, from the start of QEMU to the page: seconds."""
+
+    wall_s: float
+    cpu_s: float
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def cpu_seconds(pid: int) -> float:
+    """User and system time of a process, as /proc/PID/stat has it."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def boot(name: Path, memory_mib: int | None = None) -> Boot:
+    """Boot until the page comes. Raises ``MobyError`` when it does not."""
+    port = free_port()
+    options = RunOptions(memory_mib=memory_mib)
+    begin = time.monotonic()
+    with moby.run(name, publish={port: 80}, options=options) as machine:
+        machine.wait_http(port, timeout_s=PATIENCE_S)
+        measured = Boot(time.monotonic() - begin, cpu_seconds(machine.pid))
+        machine.kill()
+    return measured
+
+
+def best(name: Path, times: int) -> Boot:
+    """The boot that took least CPU: what else the machine does only adds."""
+    return min((boot(name) for _ in range(times)), key=lambda each: each.cpu_s)
+
+
+def least_memory(name: Path) -> int:
+    """The least MiB with which the page comes, to ``STEP_MIB``."""
+    low, high = 32, 2048
+    while high - low > STEP_MIB:
+        middle = (low + high) // 2
+        try:
+            boot(name, middle)
+            high = middle
+        except MobyError:
+            low = middle
+    return high
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="+", type=Path, metavar="NAME")
+    parser.add_argument("--times", type=int, default=3)
+    parser.add_argument("--least", action="store_true", help="find the least memory too")
+    arguments = parser.parse_args()
+    print("| Build | Initrd MB | Wall s | CPU s | Least memory MiB |\n|---|---:|---:|---:|---:|")
+    for name in arguments.names:
+        size = Path(f"{name}-initrd.img").stat().st_size / 1e6
+        measured = best(name, arguments.times)
+        least = f"{least_memory(name)}" if arguments.least else ""
+        print(f"| {name} | {size:.1f} | {measured.wall_s:.1f} | {measured.cpu_s:.1f} | {least} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
