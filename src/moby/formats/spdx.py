@@ -6,6 +6,7 @@ and ``oci``. An element's line begins with its ``SPDXID``, so that it can be rea
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import uuid
@@ -29,7 +30,9 @@ FIXED_CREATED = "2017-04-18T16:30:00Z"
 
 _UNFIT = re.compile(r"[^A-Za-z0-9.-]+")
 _ID_START = len('{"SPDXID":"')
-# Stands in the text that is hashed, where the name made from the hash comes afterwards.
+_SHA1_START = b'"checksumValue":"'
+_SHA1_DIGITS = 40
+# In place of the name where a name is made from the rest.
 _UNNAMED = uuid.UUID(int=0)
 
 
@@ -55,6 +58,12 @@ def file_line(identifier: str, path: str, sha1: str) -> bytes:
         f'{{"SPDXID":"{identifier}","fileName":{json.dumps(name)},'
         f'"checksums":[{{"algorithm":"SHA1","checksumValue":"{sha1}"}}],"copyrightText":"{NO_ASSERTION}"}}'
     ).encode()
+
+
+def sha1_of(line: bytes) -> str:
+    """The SHA-1 (hex) of a file's line, which is its first checksum."""
+    start = line.index(_SHA1_START) + len(_SHA1_START)
+    return line[start : start + _SHA1_DIGITS].decode()
 
 
 def relationship(element: str, kind: str, related: str) -> bytes:
@@ -83,11 +92,16 @@ def purl_reference(locator: str) -> dict[str, str]:
     return {"referenceCategory": "PACKAGE-MANAGER", "referenceType": "purl", "referenceLocator": locator}
 
 
-def verification_code(sha1s: Iterable[str]) -> dict[str, str]:
-    """The code over all files of a package (clause 7.9): SHA-1 of their sorted SHA-1s, joined."""
-    import hashlib
+def verification_code(sha1s: Iterable[str]) -> str:
+    """The code over all files of a package (clause 7.9): SHA-1 (hex) of their sorted SHA-1s, joined."""
+    return hashlib.sha1("".join(sorted(sha1s)).encode()).hexdigest()
 
-    return {"packageVerificationCodeValue": hashlib.sha1("".join(sorted(sha1s)).encode()).hexdigest()}
+
+def analyzed(code: str) -> dict[str, object]:
+    """What a package says of its files, whose verification code is ``code``; empty when none are listed."""
+    if not code:
+        return {"filesAnalyzed": False}
+    return {"filesAnalyzed": True, "packageVerificationCode": {"packageVerificationCodeValue": code}}
 
 
 def head(name: str, *, created: str = FIXED_CREATED, creators: Sequence[str], unique: uuid.UUID = _UNNAMED) -> bytes:
@@ -104,5 +118,5 @@ def head(name: str, *, created: str = FIXED_CREATED, creators: Sequence[str], un
 
 
 def unique(sha256: str) -> uuid.UUID:
-    """The name of a document whose text, with the name left zero, has this SHA-256 (hex)."""
+    """The name of a document, from a SHA-256 (hex) of everything else that is in it."""
     return uuid.uuid5(uuid.NAMESPACE_URL, NAMESPACE + sha256)

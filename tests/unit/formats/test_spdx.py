@@ -22,6 +22,7 @@ def test_package_urls_as_the_specification_writes_them() -> None:
 def test_a_line_gives_its_id_and_is_json(path: str) -> None:
     line = spdx.file_line("SPDXRef-a-1", path, "0" * 40)
     assert spdx.id_of(line) == b"SPDXRef-a-1"
+    assert spdx.sha1_of(line) == "0" * 40
     assert b"\n" not in line
     assert json.loads(line)["fileName"] == path
 
@@ -38,9 +39,7 @@ def test_ids_hold_what_they_may() -> None:
 def test_the_verification_code_does_not_depend_on_the_order() -> None:
     assert spdx.verification_code(["b", "a"]) == spdx.verification_code(["a", "b"])
     # SHA-1 of "ab"
-    assert spdx.verification_code(["b", "a"])["packageVerificationCodeValue"] == (
-        "da23614e02469a0d7c7bd1bdab5c9c474b1904dc"
-    )
+    assert spdx.verification_code(["b", "a"]) == "da23614e02469a0d7c7bd1bdab5c9c474b1904dc"
 
 
 def test_the_namespace_has_a_fixed_length() -> None:

@@ -111,7 +111,7 @@ class Inventory:
         """The entries of ``part`` follow."""
         recorder = self._recorder
         if recorder is not None and (part is None or part.key != recorder.part.key):
-            self._found[recorder.part.key] = self._cache.keep(recorder.part.key, recorder.finish())
+            self._found[recorder.part.key] = self._cache.keep(recorder.part.key, recorder.finish(), code=recorder.code)
             self._recorder = None
         if self._recorder is None and part is not None and part.key not in self._found:
             self._recorder = Recorder(part, self._store)

@@ -5,21 +5,21 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import IO
 
 from moby.formats import spdx
-from moby.rootfs.sbom.fragment import OTHERS, Fragment
+from moby.rootfs.sbom.fragment import END, OTHERS, Fragment
 from moby.rootfs.sbom.parts import CONFIGURATION, Part, configuration, machine
 
 NAME = "sbom"
 CREATORS = ("Organization: Moby", "Tool: moby")
 _PATH_START = b'"fileName":'
-_SHA1_START = b'"checksumValue":"'
-_SHA1_DIGITS = 40
-_CHUNK_BYTES = 1 << 20
 
 Given = tuple[Part, Fragment]
+# Pieces of some elements, at least one, with what belongs between them.
+Run = Iterable[bytes]
+Select = Callable[[Part, Fragment], Iterator[bytes]]
 
 
 class Document:
@@ -35,74 +35,81 @@ class Document:
 
     def write(self, *, created: str) -> IO[bytes]:
         """The document in a temporary file, at its start; its namespace is made from everything else in it."""
+        unique = spdx.unique(self._digest(created))
         out = tempfile.TemporaryFile()  # noqa: SIM115 - the caller closes it
-        digest = hashlib.sha256()
-        for piece in self._pieces(spdx.head(NAME, created=created, creators=CREATORS)):
-            digest.update(piece)
-            out.write(piece)
-        unique = spdx.unique(digest.hexdigest())
-        out.seek(0)
-        out.write(spdx.head(NAME, created=created, creators=CREATORS, unique=unique))
+        out.writelines(self._pieces(spdx.head(NAME, created=created, creators=CREATORS, unique=unique)))
         out.seek(0)
         return out
 
+    def _digest(self, created: str) -> str:
+        """The SHA-256 (hex) of all that decides what is in the document."""
+        digest = hashlib.sha256(spdx.head(NAME, created=created, creators=CREATORS))
+        for part, fragment in self._given:
+            gone = sorted(self._gone.get(part.key, ()))
+            package = spdx.line(part.package(fragment.code))
+            digest.update(b"\0".join((package, fragment.sha256.encode(), *gone, b"\n")))
+        digest.update(b"\n".join(self._own))
+        return digest.hexdigest()
+
     def _pieces(self, head: bytes) -> Iterator[bytes]:
         yield head
-        makers: dict[str, Callable[[], Iterator[bytes]]] = {
+        makers: dict[str, Callable[[], Iterator[Run]]] = {
             "packages": self._packages,
             "files": self._files,
             "relationships": self._relationships,
         }
         for section in spdx.SECTIONS:
             start = f',"{section}":[\n'.encode()
-            for line in makers.get(section, lambda section=section: self._collected(section))():
-                yield start + line
-                start = b",\n"
-            if start == b",\n":
+            for run in makers.get(section, lambda section=section: self._collected(section))():
+                yield start
+                yield from run
+                start = END
+            if start == END:
                 yield b"]"
         yield b"}\n"
 
-    def _packages(self) -> Iterator[bytes]:
-        yield spdx.line(machine())
-        for given in self._given:
-            sha1s = [_sha1(line) for line in self._kept(given)]
-            yield spdx.line(given[0].package(spdx.verification_code(sha1s) if sha1s else None))
+    def _packages(self) -> Iterator[Run]:
+        yield (spdx.line(machine()),)
+        for part, fragment in self._given:
+            code = fragment.code
+            if part.key in self._gone:
+                sha1s = [spdx.sha1_of(line) for line in self._kept_files(part, fragment)]
+                code = spdx.verification_code(sha1s) if sha1s else ""
+            yield (spdx.line(part.package(code)),)
         if self._own:
-            yield spdx.line(configuration(spdx.verification_code(map(_sha1, self._own))))
+            yield (spdx.line(configuration(spdx.verification_code(map(spdx.sha1_of, self._own)))),)
         yield from self._collected("packages")
 
-    def _files(self) -> Iterator[bytes]:
-        for given in self._given:
-            yield from self._kept(given)
-        yield from self._own
+    def _files(self) -> Iterator[Run]:
+        yield from self._kept("files", self._kept_files)
+        yield from ((line,) for line in self._own)
 
-    def _relationships(self) -> Iterator[bytes]:
-        yield spdx.relationship(spdx.DOCUMENT, "DESCRIBES", "SPDXRef-Machine")
-        for part, _ in self._given:
-            yield spdx.relationship("SPDXRef-Machine", "CONTAINS", part.id)
-        if self._own:
-            yield spdx.relationship("SPDXRef-Machine", "CONTAINS", CONFIGURATION)
-        for part, fragment in self._given:
-            gone = self._gone.get(part.key, set())
-            for line in fragment.lines("relationships"):
-                if not gone or not _ends(line) & gone:
-                    yield line
-            for line in self._kept((part, fragment)):
-                yield spdx.relationship(part.id, "CONTAINS", spdx.id_of(line).decode())
+    def _relationships(self) -> Iterator[Run]:
+        yield (spdx.relationship(spdx.DOCUMENT, "DESCRIBES", "SPDXRef-Machine"),)
+        contained = [part.id for part, _ in self._given] + ([CONFIGURATION] if self._own else [])
+        yield from ((spdx.relationship("SPDXRef-Machine", "CONTAINS", each),) for each in contained)
+        yield from self._kept("relationships", self._kept_relationships)
         for line in self._own:
-            yield spdx.relationship(CONFIGURATION, "CONTAINS", spdx.id_of(line).decode())
+            yield (spdx.relationship(CONFIGURATION, "CONTAINS", spdx.id_of(line).decode()),)
 
-    def _collected(self, section: str) -> Iterator[bytes]:
-        for _, fragment in self._given:
-            yield from fragment.lines(section)
+    def _collected(self, section: str) -> Iterator[Run]:
+        return self._kept(section, None)
 
-    def _kept(self, given: Given) -> Iterator[bytes]:
-        """The files of a part that are in the machine."""
-        part, fragment = given
-        gone = self._gone.get(part.key)
-        if not gone:
-            return fragment.lines("files")
+    def _kept(self, section: str, select: Select | None) -> Iterator[Run]:
+        """A section of all parts: whole, but what ``select`` gives of a part with files that are not in the machine."""
+        for part, fragment in self._given:
+            if select is not None and part.key in self._gone:
+                yield from ((line,) for line in select(part, fragment))
+            elif fragment.sections[section][1]:
+                yield fragment.pieces(section)
+
+    def _kept_files(self, part: Part, fragment: Fragment) -> Iterator[bytes]:
+        gone = self._gone[part.key]
         return (line for line in fragment.lines("files") if spdx.id_of(line) not in gone)
+
+    def _kept_relationships(self, part: Part, fragment: Fragment) -> Iterator[bytes]:
+        gone = self._gone[part.key]
+        return (line for line in fragment.lines("relationships") if not _ends(line) & gone)
 
 
 def _replaced(given: Sequence[Given], taken: set[bytes]) -> dict[str, set[bytes]]:
@@ -134,11 +141,6 @@ def _path(line: bytes) -> bytes:
     """The path in a file's line, as a JSON string. A quote inside of it is escaped, so ``","`` ends it."""
     start = line.index(_PATH_START) + len(_PATH_START)
     return line[start : line.index(b'","', start) + 1]
-
-
-def _sha1(line: bytes) -> str:
-    start = line.index(_SHA1_START) + len(_SHA1_START)
-    return line[start : start + _SHA1_DIGITS].decode()
 
 
 def _ends(line: bytes) -> set[bytes]:

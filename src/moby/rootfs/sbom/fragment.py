@@ -1,7 +1,8 @@
 """What one part of the root adds to the SBOM: made while its files stream by, kept for builds to come.
 
 A fragment is a file: a line of JSON that tells the length of each section and the SHA-256 of all that follows, then
-the sections, one element a line. One that is damaged is made again.
+the sections, one element a line with a comma behind it, so that a whole section can be copied into a document. One that
+is damaged is made again.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from moby.formats.spdx import SECTIONS
 
 # Paths that are no files, as JSON strings: they may stand where another part has a file.
 OTHERS = "others"
+END = b",\n"
 _SECTIONS = (*SECTIONS, OTHERS)
 _MAX_HEAD_BYTES = 1 << 12
 _MAX_LINE_BYTES = 32 << 20
@@ -30,10 +32,15 @@ _MAX_CACHE_BYTES = 256 << 20
 
 @dataclass(frozen=True, slots=True)
 class Fragment:
-    """The sections of one part, each at an offset and of a length in bytes within ``path``."""
+    """The sections of one part, each at an offset and of a length in bytes within ``path``.
+
+    ``code`` is the verification code of its files, empty when it has none; ``sha256`` (hex) is of all sections.
+    """
 
     path: Path
     sections: Mapping[str, tuple[int, int]]
+    code: str
+    sha256: str
 
     def lines(self, section: str) -> Iterator[bytes]:
         """The elements of one section, in the order in which they were added."""
@@ -45,7 +52,17 @@ class Fragment:
             while left:
                 line = stream.readline(_MAX_LINE_BYTES)
                 left -= len(line)
-                yield line[:-1]
+                yield line[: -len(END)]
+
+    def pieces(self, section: str) -> Iterator[bytes]:
+        """One section with ``END`` between its elements, in pieces."""
+        offset, size = self.sections[section]
+        with self.path.open("rb") as stream:
+            stream.seek(offset)
+            left = max(0, size - len(END))
+            while left and (data := stream.read(min(left, _CHUNK_BYTES))):
+                left -= len(data)
+                yield data
 
 
 class Writer:
@@ -59,16 +76,16 @@ class Writer:
         spool = self._spools.get(section)
         if spool is None:
             spool = self._spools[section] = tempfile.TemporaryFile()  # noqa: SIM115 - see close
-        spool.write(line + b"\n")
+        spool.write(line + END)
 
-    def commit(self, path: Path) -> Fragment:
+    def commit(self, path: Path, *, code: str) -> Fragment:
         """Put the fragment at ``path`` at once and free what it took."""
         lengths = {name: self._spools[name].tell() if name in self._spools else 0 for name in _SECTIONS}
         digest = hashlib.sha256()
         for spool in self._ordered():
             while data := spool.read(_CHUNK_BYTES):
                 digest.update(data)
-        head = json.dumps({"sections": lengths, "sha256": digest.hexdigest()}).encode() + b"\n"
+        head = json.dumps({"sections": lengths, "code": code, "sha256": digest.hexdigest()}).encode() + b"\n"
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", delete=False) as out:
             try:
@@ -81,7 +98,7 @@ class Writer:
                 Path(out.name).unlink(missing_ok=True)
                 raise
         self.close()
-        return Fragment(path, _placed(lengths, len(head)))
+        return Fragment(path, _placed(lengths, len(head)), code, digest.hexdigest())
 
     def close(self) -> None:
         """Drop what was not committed."""
@@ -111,13 +128,13 @@ class Cache:
                 if hashlib.file_digest(stream, "sha256").hexdigest() != known["sha256"]:
                     return None
             os.utime(path)
-            return Fragment(path, _placed(known["sections"], len(head)))
+            return Fragment(path, _placed(known["sections"], len(head)), str(known["code"]), known["sha256"])
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
-    def keep(self, key: str, writer: Writer) -> Fragment:
+    def keep(self, key: str, writer: Writer, *, code: str) -> Fragment:
         """Put what was written under ``key``; those longest unused go when there is too much."""
-        made = writer.commit(self._folder / key)
+        made = writer.commit(self._folder / key, code=code)
         self._shrink(made.path)
         return made
 

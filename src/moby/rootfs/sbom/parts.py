@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from moby.formats import spdx
@@ -17,7 +17,7 @@ from moby.rootfs.kernel import CMDLINE, ORIGIN
 
 CONFIGURATION = "SPDXRef-Configuration"
 # Raised when the same input gives other elements.
-_VERSION = 1
+_VERSION = 2
 _CHECKSUMS = {"sha256": "SHA256", "sha512": "SHA512"}
 
 
@@ -39,24 +39,22 @@ class Part:
         """The SPDX id of its package; ids of what is in it begin with it."""
         return f"SPDXRef-{self.key[:12]}"
 
-    def package(self, sha1s: Mapping[str, str] | None) -> dict[str, object]:
-        """Its package; ``sha1s`` is the verification code of its files when it has any."""
+    def package(self, code: str) -> dict[str, object]:
+        """Its package; ``code`` is the verification code of its files, empty when it has none."""
         image = self.image
-        analyzed: dict[str, object] = {"filesAnalyzed": sha1s is not None}
-        analyzed |= {"packageVerificationCode": sha1s} if sha1s is not None else {}
         named = {"packageFileName": self.prefix} if self.prefix else {}
         checksum = {"algorithm": _CHECKSUMS[image.digest.algorithm], "checksumValue": image.digest.hex}
-        return spdx.package(
+        made = spdx.package(
             self.id,
             str(image.reference),
             version=str(image.digest),
             **named,
-            **analyzed,
             checksums=[checksum],
             comment=", ".join(self.origins),
             externalRefs=[spdx.purl_reference(image_purl(image))],
             primaryPackagePurpose="CONTAINER",
         )
+        return made | spdx.analyzed(code)
 
 
 def image_purl(image: Image) -> str:
@@ -126,16 +124,11 @@ def generated(plan: Plan) -> frozenset[str]:
     return frozenset(bundles | {CMDLINE})
 
 
-def configuration(sha1s: Mapping[str, str]) -> dict[str, object]:
+def configuration(code: str) -> dict[str, object]:
     """The package of what the YAML itself gives."""
-    return spdx.package(
-        CONFIGURATION,
-        "configuration",
-        filesAnalyzed=True,
-        packageVerificationCode=sha1s,
-        comment="files of the YAML, and those made from it",
-        primaryPackagePurpose="OTHER",
-    )
+    comment = "files of the YAML, and those made from it"
+    made = spdx.package(CONFIGURATION, "configuration", comment=comment, primaryPackagePurpose="OTHER")
+    return made | spdx.analyzed(code)
 
 
 def machine() -> dict[str, object]:

@@ -28,10 +28,11 @@ class Recorder:
         self._count = 0
         self._attested: set[str] = set()
         self._packages = 0
+        self._sha1s: list[str] = []
         for number, descriptor in enumerate(part.statements):
             text = store.read_blob(descriptor.digest, attestations.MAX_BYTES).decode("utf-8", "replace")
             document = Attested(text, owner=part.id, number=number, prefix=part.prefix, where=str(descriptor.digest))
-            document.write(self.writer.add)
+            document.write(self._add)
             self._attested |= document.paths
             self._packages += document.packages
 
@@ -71,5 +72,18 @@ class Recorder:
         if entry.links > 1:
             self._hashes[path] = sha1
         if path not in self._attested:
-            self.writer.add("files", spdx.file_line(f"{self.part.id}-{self._count}", path, sha1))
+            self._add("files", spdx.file_line(f"{self.part.id}-{self._count}", path, sha1))
         self._count += 1
+
+    def _add(self, section: str, line: bytes) -> None:
+        """One element; a file belongs to the image."""
+        self.writer.add(section, line)
+        if section == "files":
+            self._sha1s.append(spdx.sha1_of(line))
+            contains = spdx.relationship(self.part.id, "CONTAINS", spdx.id_of(line).decode())
+            self.writer.add("relationships", contains)
+
+    @property
+    def code(self) -> str:
+        """The verification code of the files so far; empty when there are none."""
+        return spdx.verification_code(self._sha1s) if self._sha1s else ""
