@@ -32,7 +32,7 @@ from moby.oci.store import Store
 _MAX_DEPTH = 3
 # What the indexes of one image may send us to; real ones need one or two manifests of a kilobyte, with SBOMs some more.
 _MAX_CHILDREN = 256
-_MAX_CHILDREN_BYTES = 16 << 20
+_MAX_CHILDREN_BYTES = 8 << 20
 # Looks at what the name means before anything below it is pulled; raises to refuse it.
 Check = Callable[[Document], None]
 

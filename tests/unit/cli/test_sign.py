@@ -106,3 +106,18 @@ def test_a_signature_is_removed_with_its_image(store: Store) -> None:
     assert len(store.names()) == 2
     assert main(["cache", "rm", name]) == 0
     assert store.names() == ()
+
+
+def test_a_lock_and_signatures_go_together(store: Store) -> None:
+    with FakeRegistry() as fake:
+        name = f"{fake.host}/org/x:1"
+        for each in subjects():
+            each.save(store, name)
+        assert main(["cache", "push", "--sign", str(KEY), name]) == 0
+        assert build(store, name, "elsewhere") == 0
+        assert main(["lock", "--cache", "elsewhere", "a.yml"]) == 0
+        assert main(["build", "--locked", "--cache", "third", "-f", "tar", "--arch", "arm64", "a.yml"]) == 0
+        fake.put("org/x", "1", image([{"evil": "1"}]))
+        assert main(["build", "--locked", "--cache", "fourth", "-f", "tar", "--arch", "arm64", "a.yml"]) == 0
+        Path("moby.lock").unlink()
+        assert main(["build", "--cache", "fifth", "-f", "tar", "--arch", "amd64", "a.yml"]) == 1

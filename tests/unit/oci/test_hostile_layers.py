@@ -49,13 +49,13 @@ def refused(store: Store, *tars: bytes, entry: str | None, compression: str = "n
     """The message, after the store was looked at; ``entry`` is the entry it must name."""
     saved = from_tars(tars, compression=compression).save(store, NAME)
     tracemalloc.start()
-    begin = time.monotonic()
+    begin = time.process_time()
     with pytest.raises(IntegrityError) as caught:
         collect(store, saved)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < MAX_BYTES
-    assert time.monotonic() - begin < MAX_S
+    assert time.process_time() - begin < MAX_S
     said = str(caught.value)
     assert any(str(layer.digest) in said for layer in saved.layers), said
     assert entry is None or stream.shown(entry) in said, said
