@@ -65,8 +65,8 @@ class Settings:
 
     ``disk_bytes`` is the least size of disks. ``boot_code``, ``stage1`` and ``rpi_code`` are given where a chosen
     format needs them. ``root`` is the file system of a root on a disk, None for one in RAM; ``verity`` has the kernel
-    check it. ``layout`` is how a root in RAM lies there, None for the best that it allows. ``cache`` is a directory
-    for what builds to come can use. ``signer`` signs EFI programs. ``decompress_kernel`` writes the kernel unpacked.
+    check it. ``layout`` is how a root in RAM lies there, None for the best that it allows. ``cache`` is a directory for
+    what builds to come can use. ``signer`` signs EFI programs. ``decompress_kernel`` writes the kernel unpacked.
     ``sbom`` goes into the root.
     """
 
