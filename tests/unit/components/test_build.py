@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ from moby.components.recipe import Recipe
 from moby.context import Context
 from moby.errors import ConfigError, MobyError
 from moby.formats.entry import Entry, Kind
-from moby.oci import layers
+from moby.oci import attestations, layers
 from moby.oci.image import Image
 from moby.oci.manifest import OCI_LAYER_ZSTD, Platform
 from moby.oci.reference import Reference
@@ -353,3 +354,24 @@ def test_a_recipe_without_a_lock_is_resolved_when_built(world: World) -> None:
     image = components.image(components.recipe(str(world.directory)), AMD64)
     store = Store(world.context().store)
     assert "usr/sbin/webd" in {entry.path for entry in layers.entries(store, image)}
+
+
+def test_an_image_comes_with_an_sbom_of_its_packages(world: World) -> None:
+    world.write(TEXT, LIBC, WEB)
+    components = world.components()
+    made = components.image(components.recipe(str(world.directory)), AMD64)
+    store = Store(world.context().store)
+    (statement,) = attestations.find(store, made)
+    packages = json.loads(store.read_blob(statement.digest, 1 << 20))["predicate"]["packages"]
+    assert [each["name"] for each in packages] == ["libc6", "web"]
+
+
+def test_an_image_that_lacks_its_sbom_gets_it_when_it_is_used(world: World) -> None:
+    world.write(TEXT, LIBC, WEB)
+    components = world.components()
+    made = components.image(components.recipe(str(world.directory)), AMD64)
+    store = Store(world.context().store)
+    store.change_index(str(made.reference), lambda index: index.model_copy(update={"manifests": index.manifests[:1]}))
+    assert attestations.find(store, made) == ()
+    components.image(components.recipe(str(world.directory)), AMD64)
+    assert len(attestations.find(store, made)) == 1
