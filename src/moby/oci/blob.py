@@ -21,6 +21,7 @@ from moby.oci.manifest import Descriptor
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _PREFIX = "moby-"
 _ABANDONED_S = 60
+_BATCH_BYTES = 512 << 10
 
 
 def path(root: Path, digest: Digest) -> Path:
@@ -90,6 +91,8 @@ class Writer:
     def restart(self) -> None:
         """Forget what was written: the source starts again at its first byte."""
         self._hash = hashlib.new(self._algorithm)
+        self._pending: list[bytes] = []
+        self._pending_bytes = 0
         self.count = 0
         self._stream.seek(0)
         self._stream.truncate()
@@ -98,15 +101,24 @@ class Writer:
         """Append ``data``. Raises ``IntegrityError`` past the expected size, ``PlatformError`` on a full disk."""
         if self._expected is not None and self.count + len(data) > self._expected.size:
             raise mismatch(self._expected.digest, self._expected.size, None, self.count + len(data))
-        self._hash.update(data)
-        view = memoryview(data)
+        self._pending.append(bytes(data))  # the caller may use its buffer again
+        self._pending_bytes += len(data)
+        self.count += len(data)
+        if self._pending_bytes >= _BATCH_BYTES:
+            self._flush()
+
+    def _flush(self) -> None:
+        """Hash and write what is pending. In few large pieces, since each one makes parallel downloads wait in turn."""
+        view = memoryview(b"".join(self._pending))
+        self._pending, self._pending_bytes = [], 0
+        self._hash.update(view)
         with writing(self._root):
             while view:
                 view = view[self._stream.write(view) :]
-        self.count += len(data)
 
     def commit(self) -> Descriptor:
         """Check, sync and give the blob its name. Raises ``IntegrityError`` when it is not what was expected."""
+        self._flush()
         digest = Digest(algorithm=self._algorithm, hex=self._hash.hexdigest())
         expected = self._expected
         if expected is not None and (digest != expected.digest or self.count != expected.size):
@@ -115,8 +127,8 @@ class Writer:
         with writing(self._root):
             target.parent.mkdir(parents=True, exist_ok=True)
             _finish(self._stream.fileno())
+            # The directory is not synced: a name lost in a crash is a blob that is absent, and fetched again.
             self._path.replace(target)
-            _sync_directory(target.parent)
         return expected or Descriptor(media_type=self._media_type, digest=digest, size=self.count)
 
     def __enter__(self) -> Self:

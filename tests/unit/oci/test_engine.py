@@ -35,6 +35,7 @@ def source(engine: FakeEngine, store: Store, pull: PullPolicy = PullPolicy.MISSI
     return ImageSource(store, None, pull, engine=Engine(address=engine.url, environment={}))
 
 
+@pytest.mark.shows("Images from a Docker or Podman engine", by="fake")
 def test_an_image_comes_from_the_engine(engine: FakeEngine, store: Store) -> None:
     engine.images[str(A1)] = saved([{"a": "1"}, {"b": "x" * 20_000}, {"a": "1"}], ["a:1"])
     found = source(engine, store).resolve(A1, AMD64)

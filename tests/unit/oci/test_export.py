@@ -168,6 +168,7 @@ def test_some_forms_hold_one_platform(store: Store, form: Form) -> None:
         written(store, A, platform=None, form=form)
 
 
+@pytest.mark.shows("skopeo reads exported images in both forms", by="peer")
 def test_skopeo_reads_what_we_export(store: Store, tmp_path: Path) -> None:
     one = made().save(store, A)
     (tmp_path / "o.tar").write_bytes(written(store, A))

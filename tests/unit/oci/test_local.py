@@ -271,6 +271,7 @@ class _Zeros:
 # Others' tools.
 
 
+@pytest.mark.shows("Archives and layouts of skopeo are used as they are", by="peer")
 def test_skopeo_s_archives(other: Store, store: Store, tmp_path: Path) -> None:
     source = f"oci:{other.root}:docker.io/library/one:1"
     skopeo("copy", "-q", source, f"oci-archive:{tmp_path}/o.tar:x")

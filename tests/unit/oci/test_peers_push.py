@@ -79,6 +79,7 @@ def push(context: Context, to: str, store: Store) -> Digest:
         return registry.push(NAME, Reference.parse(to), store).digest
 
 
+@pytest.mark.shows("skopeo copies what we pushed to docker-registry with the same digests", by="peer")
 def test_skopeo_reads_what_we_pushed_with_the_same_digests(
     plain: str, store: Store, made: Digest, tmp_path: Path
 ) -> None:
@@ -104,6 +105,7 @@ def test_a_second_repository_gets_its_blobs_by_mounting(plain: str, store: Store
         assert registry.push(NAME, Reference.parse(f"{plain}/org/second:1"), store).outcome is Outcome.UNCHANGED
 
 
+@pytest.mark.shows("Architectures pushed at the same time are all in the index", by="peer")
 def test_architectures_pushed_at_once_to_the_real_server(plain: str, tmp_path: Path) -> None:
     def one(architecture: str) -> None:
         alone = Store(tmp_path / architecture)
@@ -120,6 +122,7 @@ def test_architectures_pushed_at_once_to_the_real_server(plain: str, tmp_path: P
     assert found == ["amd64", "arm64", "riscv64", "s390x"]
 
 
+@pytest.mark.shows("Registries with basic logins over TLS", by="peer")
 def test_basic_logins_over_tls(certificate: Certificate, store: Store, made: Digest, tmp_path: Path) -> None:
     with docker_registry(tmp_path, tls=certificate, auth=htpasswd(tmp_path)) as host:
         trusted = [certificate.certificate]
@@ -134,6 +137,7 @@ def test_basic_logins_over_tls(certificate: Certificate, store: Store, made: Dig
             registry.pull(Reference.parse(f"{host}/x:1"), AMD64, Store(tmp_path / "other"))
 
 
+@pytest.mark.shows("Registries that want a client certificate", by="peer")
 def test_client_certificates_with_the_real_server(
     certificate: Certificate, store: Store, made: Digest, tmp_path: Path
 ) -> None:
@@ -145,6 +149,7 @@ def test_client_certificates_with_the_real_server(
         assert push(context(tmp_path, client_certificates=shown, certificates=trusted), f"{host}/x:1", store) == made
 
 
+@pytest.mark.shows("Registries with a token server: passwords and identity tokens", by="peer")
 @pytest.mark.parametrize("login", [password("alice:secret"), {"identitytoken": IDENTITY}], ids=["password", "identity"])
 def test_tokens_for_pushing_and_pulling(
     tokens: TokenServer, store: Store, made: Digest, tmp_path: Path, login: dict[str, str]

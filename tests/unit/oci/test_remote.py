@@ -33,6 +33,7 @@ def made() -> MadeImage:
     return image([{"a": "1"}])
 
 
+@pytest.mark.shows("Referrers of a digest by the API of registries", by="fake")
 def test_referrers_by_the_api(client: httpx.Client, made: MadeImage) -> None:
     with FakeRegistry(referrers=True) as fake:
         fake.put("x", "1", made)

@@ -93,6 +93,7 @@ def test_a_mount_that_is_refused_becomes_an_upload(
     assert told(fake) == ["HEAD", "POST mount", "POST", "PUT"]
 
 
+@pytest.mark.shows("A cut upload goes on where it stopped", by="fake")
 @pytest.mark.usefixtures("small_chunks")
 @pytest.mark.parametrize("cut", [1, 100_000, 399_999])
 def test_an_upload_goes_on_where_it_was_cut(
