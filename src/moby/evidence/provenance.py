@@ -27,7 +27,6 @@ from moby.oci.store import Store
 from moby.plan import Plan
 from moby.rootfs.sbom.parts import image_purl
 
-SUFFIX = ".provenance.json"
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE = "https://slsa.dev/provenance/v1"
 BUILD_TYPE = "https://mobyproject.org/build/v1"
