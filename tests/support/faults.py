@@ -56,10 +56,10 @@ class Run:
         """The end of it."""
         status = int(self._runner.ask({"wait": self.pid})["status"])
         folder = self._runner.folder
-        counted = folder / f"touches{self._number}"
+        said, counted = folder / f"said{self._number}", folder / f"touches{self._number}"
         return Result(
             status=status,
-            said=(folder / f"said{self._number}").read_text(),
+            said=said.read_text() if said.exists() else "",  # it may have been killed before it opened it
             touches=int(counted.read_text() or 0) if counted.exists() else 0,
         )
 

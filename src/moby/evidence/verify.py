@@ -94,9 +94,9 @@ def given(path: Path, format: str = "") -> Given:
     return chosen[0]
 
 
-def _rank(given: Given) -> tuple[bool, int]:
-    """A format whose files are all there is meant, and of several the one with the most."""
-    return len(given.files) == len(given.format.files), len(given.files)
+def _rank(given: Given) -> tuple[bool, int, bool]:
+    """A format whose files are all there is meant, of several the one with the most, then one that is for no board."""
+    return len(given.files) == len(given.format.files), len(given.files), given.format.rpi_code is False
 
 
 def _unnamed(path: Path, format: str) -> Given:
