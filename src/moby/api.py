@@ -18,7 +18,7 @@ from os import PathLike, fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from moby import log, outputs, pins
+from moby import log, outputs, pins, timing
 from moby.artifact import Architecture, Artifact
 from moby.components.build import Components
 from moby.components.tools import host_architecture
@@ -36,8 +36,8 @@ from moby.oci.registry import Registry
 from moby.oci.resolve import ImageSource, PullPolicy
 from moby.oci.store import Store
 from moby.plan import Plan, plan
+from moby.rootfs.pieces import Layout
 from moby.rootfs.sbom import DEFAULT_PATH, Sbom
-from moby.rootfs.segments import Layout
 
 if TYPE_CHECKING:
     from moby.formats.authenticode import Signer
@@ -144,12 +144,14 @@ def build(
     store = Store(context.store)
     with usage.using(store, context.environment), log.step(f"Building {files[-1]}"):
         components = Components(context, store)
-        config = read(files, components, context=context, stdin=stdin, seen=seen.append)
+        with timing.stage("read YAML"):
+            config = read(files, components, context=context, stdin=stdin, seen=seen.append)
         if not formats and not output:
             formats = asked_formats(config)
             job = outputs.check(formats=formats, name=name, directory=directory, architecture=target)
         options = _for_config(options, config, job)
-        decided = settle(config, components, store, context=context, options=options)
+        with timing.stage("plan"):
+            decided = settle(config, components, store, context=context, options=options)
         for warning in decided.warnings:
             log.info(f"warning: {warning}")
         settings = _settings(job, components, target, options, store, context)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import moby
+from moby import timing
 from moby.artifact import Artifact
+from moby.cli.parser import Parser
 from moby.context import Context
 from moby.errors import ConfigError
 
@@ -24,14 +26,19 @@ formats:
 """
 
 
-def configure(parser: argparse.ArgumentParser) -> None:
-    """Arguments of ``moby build``; every long option is also taken with one dash."""
+def listed_formats() -> str:
+    """All formats, one a line."""
     from moby.outputs import FORMATS
 
     width = max(map(len, FORMATS))
-    listed = "".join(f"  {name:<{width}}  {FORMATS[name].description}\n" for name in sorted(FORMATS))
+    return "".join(f"  {name:<{width}}  {FORMATS[name].description}\n" for name in sorted(FORMATS))
+
+
+def configure(parser: Parser) -> None:
+    """Arguments of ``moby build``; every long option is also taken with one dash."""
     parser.description = "Build bootable images from YAML files, merged in order; - reads stdin."
-    parser.epilog = EXAMPLES + listed
+    parser.epilog = EXAMPLES
+    parser.details = listed_formats
     parser.add_argument("files", nargs="+", metavar="FILE.yml", help="path, http(s) URL, or -")
     parser.add_argument("--name", "-name", default="", help="base name of the outputs (default: the last file's)")
     parser.add_argument("--dir", "-dir", type=Path, default=Path(), help="where the outputs go (default: here)")
@@ -54,6 +61,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dry-run", "-dry-run", action="store_true", help="print the merged YAML and stop; with --json the whole plan"
     )
+    parser.add_argument("--timings", action="store_true", help="say where the time went; with --json in the result")
     parser.add_argument("--json", action="store_true", help="print the artifacts as JSON")
 
 
@@ -177,21 +185,25 @@ def execute(arguments: argparse.Namespace, context: Context) -> int:
     if arguments.dry_run:
         dry_run(arguments, formats, options, context)
         return 0
-    artifacts = moby.build(
-        arguments.files,
-        formats=formats,
-        name=arguments.name,
-        directory=arguments.dir,
-        output=arguments.o,
-        options=options,
-        stdout=sys.stdout.buffer,
-        context=context,
-    )
+    with timing.collecting() as rows:
+        artifacts = moby.build(
+            arguments.files,
+            formats=formats,
+            name=arguments.name,
+            directory=arguments.dir,
+            output=arguments.o,
+            options=options,
+            stdout=sys.stdout.buffer,
+            context=context,
+        )
+    if arguments.timings and not arguments.json:
+        print(timing.table(rows), file=sys.stderr)
     if arguments.o == "-":
         return 0
     beside = provenance_path(arguments)
     if arguments.json:
-        told = {"provenance": str(beside)} if beside else {}
+        told: dict[str, object] = {"provenance": str(beside)} if beside else {}
+        told |= {"timings": [asdict(row) for row in rows]} if arguments.timings else {}
         print(json.dumps({"artifacts": [describe(artifact) for artifact in artifacts], **told}, indent=2))
         return 0
     paths = [path for artifact in artifacts for _, path in artifact.files]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from moby.cli.main import COMMANDS, Parser, add_global_options, load
+from moby.cli.main import COMMANDS, add_global_options, load
+from moby.cli.parser import Parser
 from moby.context import Context
 
 

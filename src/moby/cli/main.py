@@ -13,13 +13,14 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from moby import __version__
+from moby.cli.parser import Parser
 from moby.errors import ConfigError, MobyError
 
 # Type checkers know this name; `typing` and `pathlib` would be half of the time that help takes.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pathlib import Path
-    from typing import NoReturn, Protocol
+    from typing import Protocol
 
     from moby import log
     from moby.context import Context
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     class Command(Protocol):
         """What each module of ``moby.cli`` offers."""
 
-        def configure(self, parser: argparse.ArgumentParser) -> None:
+        def configure(self, parser: Parser) -> None:
             """Add the command's arguments, description and examples."""
             ...
 
@@ -58,29 +59,6 @@ COMMANDS: Mapping[str, str] = {
     "measure": "print what a TPM will say of an image",
     "version": "print the version",
 }
-
-
-class Parser(argparse.ArgumentParser):
-    """argparse with exact options only, and a suggestion for a misspelt one."""
-
-    def __init__(self, **options: object) -> None:
-        defaults = {"allow_abbrev": False, "formatter_class": argparse.RawDescriptionHelpFormatter}
-        super().__init__(**{**defaults, **options})  # type: ignore[arg-type]  # argparse's own option names
-
-    def error(self, message: str) -> NoReturn:
-        """Print the usage, the fault and the nearest known option; exit with status 2."""
-        import difflib  # as all that only errors need
-
-        known = [option for action in self._actions for option in action.option_strings]
-        close = [
-            near
-            for word in message.split()
-            if word.startswith("-")
-            for near in difflib.get_close_matches(word.partition("=")[0], known, n=1)
-        ]
-        hint = f" (did you mean {close[0]}?)" if close else ""
-        self.print_usage(sys.stderr)
-        self.exit(2, f"{self.prog}: {message}{hint}\n")
 
 
 def load(name: str) -> Command:

@@ -1,30 +1,22 @@
 """Entries → Artifact: the table of formats, and writing the files of one build.
 
-A format is a file in this package and a line in ``FORMATS``.
+A format is a row in a file of this package and a line in ``FORMATS``. Modules of formats that are not made are not
+imported: most of them need codecs that other formats do not.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import importlib
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from types import MappingProxyType
 from typing import BinaryIO
 
 from moby.artifact import Artifact
 from moby.oci.store import Store
-from moby.outputs import job, writing
-from moby.outputs.archive import DOCKER, NETBOOT, TAR_KERNEL_INITRD
-from moby.outputs.containers import CONTAINERS
-from moby.outputs.filesystem import ISO_BIOS, ISO_EFI, KERNEL_EROFS, KERNEL_ISO, KERNEL_SQUASHFS
+from moby.outputs import job
 from moby.outputs.format import Format
-from moby.outputs.iso import ISO, ISO_EFI_INITRD
 from moby.outputs.job import Job, default_name
-from moby.outputs.kernel_initrd import KERNEL_INITRD
-from moby.outputs.oci import OCI
-from moby.outputs.rpi3 import RPI3
 from moby.outputs.settings import BootCode, RootKind, Settings, parse_size
-from moby.outputs.tar import TAR
-from moby.outputs.uki import UKI
 from moby.plan import Plan
 
 __all__ = [
@@ -40,27 +32,57 @@ __all__ = [
     "write",
 ]
 
-FORMATS: Mapping[str, Format] = MappingProxyType(
+
+class _Table(Mapping[str, Format]):
+    """Formats by name. ``rows`` has, for each, its module in this package and what it is called there.
+
+    That may also be a tuple in which it is.
+    """
+
+    def __init__(self, rows: Mapping[str, tuple[str, str]]) -> None:
+        self._rows = rows
+
+    def __getitem__(self, name: str) -> Format:
+        module, attribute = self._rows[name]
+        found: Format | Sequence[Format] = getattr(importlib.import_module(f"moby.outputs.{module}"), attribute)
+        return found if isinstance(found, Format) else next(each for each in found if each.name == name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._rows)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+
+FORMATS: Mapping[str, Format] = _Table(
     {
-        format.name: format
-        for format in (
-            KERNEL_INITRD,
-            TAR,
-            DOCKER,
-            TAR_KERNEL_INITRD,
-            NETBOOT,
-            OCI,
-            UKI,
-            ISO_EFI_INITRD,
-            ISO,
-            *CONTAINERS,
-            KERNEL_SQUASHFS,
-            KERNEL_EROFS,
-            KERNEL_ISO,
-            ISO_BIOS,
-            ISO_EFI,
-            RPI3,
-        )
+        "kernel+initrd": ("kernel_initrd", "KERNEL_INITRD"),
+        "tar": ("tar", "TAR"),
+        "docker": ("archive", "DOCKER"),
+        "tar-kernel-initrd": ("archive", "TAR_KERNEL_INITRD"),
+        "netboot": ("archive", "NETBOOT"),
+        "oci": ("oci", "OCI"),
+        "uki": ("uki", "UKI"),
+        "iso-efi-initrd": ("iso", "ISO_EFI_INITRD"),
+        "iso": ("iso", "ISO"),
+        "raw-bios": ("containers", "CONTAINERS"),
+        "raw-efi": ("containers", "CONTAINERS"),
+        "aws": ("containers", "CONTAINERS"),
+        "qcow2-bios": ("containers", "CONTAINERS"),
+        "qcow2-efi": ("containers", "CONTAINERS"),
+        "vhd": ("containers", "CONTAINERS"),
+        "dynamic-vhd": ("containers", "CONTAINERS"),
+        "azure": ("containers", "CONTAINERS"),
+        "vhdx": ("containers", "CONTAINERS"),
+        "vmdk": ("containers", "CONTAINERS"),
+        "gcp": ("containers", "CONTAINERS"),
+        "ova": ("containers", "CONTAINERS"),
+        "kernel+squashfs": ("filesystem", "KERNEL_SQUASHFS"),
+        "kernel+erofs": ("filesystem", "KERNEL_EROFS"),
+        "kernel+iso": ("filesystem", "KERNEL_ISO"),
+        "iso-bios": ("filesystem", "ISO_BIOS"),
+        "iso-efi": ("filesystem", "ISO_EFI"),
+        "rpi3": ("rpi3", "RPI3"),
     }
 )
 
@@ -99,5 +121,7 @@ def write(
     ``output`` ``-`` the bytes go to ``stdout``. Raises what ``check`` and the root file system raise, and
     ``PlatformError`` when a file cannot be written.
     """
+    from moby.outputs import writing
+
     wanted = check(formats=formats, name=name, directory=directory, output=output, architecture=plan.architecture)
     return writing.write(wanted, plan, store, stdout=stdout, settings=settings or Settings())

@@ -26,7 +26,6 @@ from moby.oci.store import Store
 from moby.outputs.job import Job
 from moby.outputs.settings import Settings
 from moby.plan import Plan
-from moby.rootfs import volumes
 from moby.rootfs.sbom.parts import parts
 
 # Longer than a tick of the clock that file times are taken from, on any kernel.
@@ -103,13 +102,22 @@ def _key(formats: list[str], plan: Plan, store: Store, settings: Settings) -> st
 def _decisive(formats: list[str], plan: Plan, store: Store, settings: Settings) -> Iterator[object]:
     yield from (formats, plan, os.environ.get("SOURCE_DATE_EPOCH"))
     yield from (_content(each.data) for each in plan.files if isinstance(each.data, Path))
-    yield from (volumes.layout_digests(each, store) for each in plan.volumes if each.images and each.format == "oci")
+    yield from _layouts(plan, store)
     if settings.sbom is not None:
         keys = [part.key for part in parts(plan, store, decompress_kernel=settings.decompress_kernel)]
         yield from (settings.sbom.path, settings.sbom.created, keys)
     yield from (settings.decompress_kernel, settings.disk_bytes, settings.root, settings.layout, settings.verity)
     yield from (code.image.digest for code in (settings.boot_code, settings.stage1) if code is not None)
     yield from _program()
+
+
+def _layouts(plan: Plan, store: Store) -> Iterator[object]:
+    """What volumes hold that are image layouts: the store has a say in that."""
+    for each in plan.volumes:
+        if each.images and each.format == "oci":
+            from moby.rootfs import volumes  # rarely needed
+
+            yield volumes.layout_digests(each, store)
 
 
 def _content(source: Path) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,6 +70,8 @@ def choose(
 def _look_up(table: Mapping[str, Format], name: str) -> Format:
     if name in table:
         return table[name]
+    import difflib  # only errors need it
+
     near = difflib.get_close_matches(name, table, n=1)
     fix = f"did you mean {near[0]}?" if near else "one of " + ", ".join(sorted(table))
     raise ConfigError(f"error parsing formats: unknown format type {name}", where="--format", fix=fix)

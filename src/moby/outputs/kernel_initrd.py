@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from moby.artifact import Firmware
 from moby.outputs.format import File, Format, Targets
-from moby.outputs.segments import join
 from moby.outputs.source import Boot, Source
-from moby.rootfs.segments import Piece
+from moby.rootfs.pieces import Piece
 
 
 def _write(source: Source, targets: Targets) -> None:
@@ -27,6 +26,8 @@ def write_initrd(source: Source, targets: Targets) -> None:
 
 def _join(boot: Boot, targets: Targets) -> None:
     """The microcode first and uncompressed, where the kernel looks for it before it unpacks anything."""
+    from moby.outputs.segments import join
+
     assert boot.ucode is not None
     with targets.open("initrd") as out:
         join((Piece(boot.ucode), Piece(boot.initrd)), out)

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO
 
-from moby.rootfs.segments import Piece
+from moby.rootfs.pieces import Piece
 
 # Where a segment may begin: Linux looks for archives at multiples of four bytes.
 ALIGNMENT = 4

@@ -17,8 +17,8 @@ from moby.oci.store import Store
 
 if TYPE_CHECKING:
     from moby.formats.authenticode import Signer
+    from moby.rootfs.pieces import Layout
     from moby.rootfs.sbom import Sbom
-    from moby.rootfs.segments import Layout
 
 _FILE_LIMIT = 8 << 20
 _SIZE = re.compile(r"(\d{1,7})([MG]?)")

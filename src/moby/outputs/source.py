@@ -8,22 +8,22 @@ import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 from moby import timing
 from moby.artifact import Architecture
 from moby.errors import ConfigError
-from moby.formats.compress import Codec
 from moby.formats.entry import Entry, Kind
 from moby.oci.store import Store
-from moby.outputs.segments import copy, join
 from moby.outputs.settings import BootCode, Settings
 from moby.plan import Plan
-from moby.rootfs import build
-from moby.rootfs.cache import Cache
 from moby.rootfs.kernel import CMDLINE, KERNEL, UCODE
-from moby.rootfs.packing import PAGE_BYTES
-from moby.rootfs.segments import Layout, Options, segments
+from moby.rootfs.pieces import PAGE_BYTES, Layout
+
+if TYPE_CHECKING:
+    # What is needed only where something is made is imported there: often nothing is.
+    from moby.formats.compress import Codec
+    from moby.rootfs.segments import Options
 
 # Labels of kernel images: codecs of an initrd, and of squashfs images on a loop device, that the kernel takes.
 INITRD_LABEL = "org.mobyproject.moby.initrd"
@@ -79,6 +79,8 @@ class Source:
 
     def entries(self) -> Iterator[Entry]:
         """The whole root file system, ``boot/`` first. At its end ``root_bytes`` is what it takes in RAM."""
+        from moby.rootfs import build
+
         total = 0
         for entry in build.entries(
             self.plan, self._store, decompress_kernel=self.settings.decompress_kernel, sbom=self.settings.sbom
@@ -91,6 +93,10 @@ class Source:
     @functools.cached_property
     def boot(self) -> Boot:
         """The parts that are booted, made at the first use, of kept parts where there are any."""
+        from moby.outputs.segments import join
+        from moby.rootfs.cache import Cache
+        from moby.rootfs.segments import segments
+
         cache = Cache((self.settings.cache or self._folder) / "segments")
         with cache.using():
             root = segments(self.plan, self._store, cache, self._folder, self._options())
@@ -104,6 +110,9 @@ class Source:
         return Boot(kernel=kernel, initrd=initrd, ucode=ucode, cmdline=cmdline, root_bytes=root.size_bytes)
 
     def _options(self) -> Options:
+        from moby.formats.compress import Codec
+        from moby.rootfs.segments import Options
+
         return Options(
             layout=self.layout,
             codec=self.codec,
@@ -141,6 +150,8 @@ class Source:
             return None
         if path.parent == self._folder:
             return path
+        from moby.outputs.segments import copy
+
         copy(path, self._folder / path.name)
         return self._folder / path.name
 
@@ -196,6 +207,8 @@ class Source:
     @property
     def codec(self) -> Codec:
         """Zstd where the kernel image says that its kernel takes it, else gzip, which every kernel does."""
+        from moby.formats.compress import Codec
+
         return Codec.ZSTD if Codec.ZSTD in self._kernel_takes(INITRD_LABEL) else Codec.GZIP
 
 

@@ -14,8 +14,7 @@ from moby.formats.entry import Entry, Kind
 from moby.formats.stream import copy
 from moby.rootfs.constants import FIXED_MTIME_S
 from moby.rootfs.kernel import CMDLINE, KERNEL, UCODE
-
-PAGE_BYTES = 4096
+from moby.rootfs.pieces import PAGE_BYTES
 
 _BOOT = {KERNEL: "kernel", CMDLINE: "cmdline", UCODE: "ucode.cpio"}
 # What squashfs has room for; an archive has none at all.

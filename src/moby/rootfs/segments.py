@@ -10,12 +10,11 @@ beside the directory ``ROOT``, where the guest's init mounts it.
 
 from __future__ import annotations
 
-import enum
 import hashlib
 import json
 import uuid
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import zstandard
@@ -41,9 +40,8 @@ from moby.rootfs.kernel import CMDLINE, ORIGIN
 from moby.rootfs.merge import Merge, Names
 from moby.rootfs.packing import Packing, boot_files
 from moby.rootfs.parts import Nested, Part
+from moby.rootfs.pieces import Layout, Piece, Root
 from moby.rootfs.sbom import Inventory, Sbom
-
-__all__ = ["IMAGE_SUFFIX", "Layout", "Options", "Piece", "Root", "segments"]
 
 IMAGE_SUFFIX = ".squashfs"
 
@@ -52,13 +50,6 @@ _IMAGE = "image"
 _NAMES = "names.json"
 _DATABASE = "database"
 _DATABASE = "database"
-
-
-class Layout(enum.StrEnum):
-    """How the roots of containers lie in RAM: unpacked, or each as a packed image that is mounted."""
-
-    TREE = "tree"
-    IMAGES = "images"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,27 +61,6 @@ class Options:
     squashfs_codec: Codec = Codec.GZIP
     decompress_kernel: bool = False
     sbom: Sbom | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """Bytes of the initrd: ``head``, all of the file ``path``, ``tail``."""
-
-    path: Path
-    head: bytes = b""
-    tail: bytes = b""
-
-
-@dataclass(slots=True, kw_only=True)
-class Root:
-    """A root as pieces, which must be joined while the cache is in use, each padded to four bytes.
-
-    ``boot`` are the files of ``boot/``, which belong to no initrd, by path. ``size_bytes`` is what it takes unpacked.
-    """
-
-    pieces: list[Piece] = field(default_factory=list)
-    boot: dict[str, Path] = field(default_factory=dict)
-    size_bytes: int = 0
 
 
 def segments(plan: Plan, store: Store, cache: Cache, folder: Path, options: Options) -> Root:

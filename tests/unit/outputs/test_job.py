@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
 
+from moby import proc
 from moby.artifact import Architecture
 from moby.errors import ConfigError
 from moby.outputs import FORMATS, check, default_name, job
@@ -128,3 +130,14 @@ def test_every_row_of_the_table_is_filled() -> None:
         assert format.files
         assert not format.streamable or len(format.files) == 1
         assert len({file.role for file in format.files}) == len(format.files)
+
+
+def test_the_table_knows_each_format_by_its_name() -> None:
+    assert {name: FORMATS[name].name for name in FORMATS} == {name: name for name in FORMATS}
+    assert len(FORMATS) == len(set(FORMATS))
+
+
+def test_choosing_a_format_imports_no_other() -> None:
+    code = "import sys, moby.outputs as o; o.check(formats=['kernel+initrd'], name='x', architecture='amd64')"
+    loaded = proc.run([sys.executable, "-c", f"{code}; print(*sys.modules)"]).decode().split()
+    assert not {"moby.outputs.uki", "moby.formats.squashfs", "moby.formats.qcow2", "cryptography"} & set(loaded)

@@ -12,8 +12,9 @@ from moby.formats.compress import Codec
 from moby.outputs.segments import join
 from moby.rootfs.build import entries
 from moby.rootfs.cache import Cache
+from moby.rootfs.pieces import Layout
 from moby.rootfs.sbom import Sbom
-from moby.rootfs.segments import Layout, Options, segments
+from moby.rootfs.segments import Options, segments
 from tests.support import initramfs
 from tests.support.images import Content, MadeImage, directory, hardlink, image, symlink
 from tests.support.images import tar as made_tar
