@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -18,14 +19,14 @@ from os import PathLike, fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from moby import log, outputs, pins, timing
+from moby import log, outputs, pins, timing, unchanged
 from moby.artifact import Architecture, Artifact
 from moby.components.build import Components
 from moby.components.tools import host_architecture
 from moby.config import load
 from moby.config.fields import file_path
 from moby.config.model import Config
-from moby.context import Context
+from moby.context import Context, variable
 from moby.errors import ConfigError
 from moby.oci import usage
 from moby.oci.engine import Engine
@@ -165,6 +166,7 @@ def build(
             stdout=stdout,
             settings=settings,
         )
+        _note_inputs(files, options, config, decided, context)
         if options.provenance:
             beside = provenance_path(name=name, directory=directory, output=output)
             _tell(beside, decided, made, seen, store, settings=settings, options=options, context=context)
@@ -350,7 +352,27 @@ def settle(config: Config, components: Components, store: Store, *, context: Con
         images: pins.Resolver = _Images(components, source)
         if locked is not None:
             images = pins.Pinned(images, locked, where=str(options.lock), locked=options.locked)
-        return plan(config, images, architecture=architecture(options.architecture))
+        return plan(config, images, architecture=architecture(options.architecture), look=_look)
+
+
+def _look(path: Path) -> os.stat_result:
+    """Ask about a file of this host: whether it is there decides, too."""
+    unchanged.inputs().add(path)
+    return path.stat()
+
+
+def _note_inputs(files: Sequence[str], options: BuildOptions, config: Config, decided: Plan, context: Context) -> None:
+    """Say which files decided this build, or that more than files did: see ``moby.unchanged``."""
+    inputs = unchanged.inputs()
+    inputs.add(context.store / "index.json")
+    inputs.add(options.lock or pins.beside(files))
+    for name in files:
+        inputs.add(Path(name))
+    asked = (options.pull, options.docker, options.keys, options.policy, options.sign_key, options.provenance)
+    told = (decided.warnings, config.outputs, config.trust, options.sbom_current_time)
+    elsewhere = any(name == "-" or "://" in name for name in files)
+    if elsewhere or any(asked) or any(told) or variable(context.environment, "CACHE_LIMIT"):
+        inputs.spoilt = True
 
 
 def _verifier(

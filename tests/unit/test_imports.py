@@ -13,7 +13,7 @@ SOURCE = Path(__file__).parents[2] / "src" / "moby"
 # Low to high. A module may import its own layer and those before it.
 LAYERS = (
     ("errors", "log", "proc", "http", "context", "timing"),
-    ("formats", "artifact"),
+    ("formats", "artifact", "unchanged"),
     ("oci", "config"),
     ("components", "pins"),
     ("effective", "ocispec", "runtime", "metadata", "yamltext", "fileplan", "plan"),

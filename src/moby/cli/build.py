@@ -9,12 +9,13 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import moby
-from moby import timing
+from moby import log, timing, unchanged
 from moby.artifact import Artifact
 from moby.cli.parser import Parser
 from moby.context import Context
 from moby.errors import ConfigError
 
+_NOT_ABOUT_OUTPUTS = frozenset(("json", "timings", "quiet", "verbose", "progress"))
 EXAMPLES = """\
 examples:
   moby build linux.yml                         kernel+initrd beside you, named after the file
@@ -178,24 +179,47 @@ def dry_run(
         print(metadata.dry_run(api.read(arguments.files, Components(context, store), context=context)))
 
 
-def execute(arguments: argparse.Namespace, context: Context) -> int:
-    """Build and print the paths made, one a line."""
-    formats = tuple(name for given in arguments.format for name in given.split(",") if name)
-    options = replace(image_options(arguments), provenance=arguments.provenance)
-    if arguments.dry_run:
-        dry_run(arguments, formats, options, context)
-        return 0
-    with timing.collecting() as rows:
+def formats_of(arguments: argparse.Namespace) -> tuple[str, ...]:
+    """The formats asked for."""
+    return tuple(name for given in arguments.format for name in given.split(",") if name)
+
+
+def options_of(arguments: argparse.Namespace) -> moby.BuildOptions:
+    """The options that the arguments mean. Raises ``ConfigError``."""
+    return replace(image_options(arguments), provenance=arguments.provenance)
+
+
+def build(arguments: argparse.Namespace, context: Context) -> tuple[Artifact, ...]:
+    """Build, unless the same words built what is there and nothing was touched since."""
+    asked = {name: value for name, value in vars(arguments).items() if name not in _NOT_ABOUT_OUTPUTS}
+    note = unchanged.Note(context.work / "outputs", ["build", asked], context.environment)
+    with timing.stage("look"):
+        artifacts = None if arguments.o == "-" else note.find()
+    if artifacts is not None:
+        log.info("nothing changed: the outputs stay as they are")
+        return artifacts
+    with unchanged.collecting() as inputs:
         artifacts = moby.build(
             arguments.files,
-            formats=formats,
+            formats=formats_of(arguments),
             name=arguments.name,
             directory=arguments.dir,
             output=arguments.o,
-            options=options,
+            options=options_of(arguments),
             stdout=sys.stdout.buffer,
             context=context,
         )
+    note.write(inputs, artifacts)
+    return artifacts
+
+
+def execute(arguments: argparse.Namespace, context: Context) -> int:
+    """Build and print the paths made, one a line."""
+    if arguments.dry_run:
+        dry_run(arguments, formats_of(arguments), options_of(arguments), context)
+        return 0
+    with timing.collecting() as rows:
+        artifacts = build(arguments, context)
     if arguments.timings and not arguments.json:
         print(timing.table(rows), file=sys.stderr)
     if arguments.o == "-":
@@ -214,9 +238,9 @@ def execute(arguments: argparse.Namespace, context: Context) -> int:
 
 def provenance_path(arguments: argparse.Namespace) -> Path | None:
     """Where the provenance is that was asked for."""
-    from moby import api, outputs
-
     if not arguments.provenance:
         return None
+    from moby import api, outputs
+
     name = arguments.name or outputs.default_name(arguments.files[-1])
     return api.provenance_path(name=name, directory=arguments.dir, output=arguments.o)

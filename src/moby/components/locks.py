@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from moby import unchanged
 from moby.artifact import Architecture
 from moby.components.lock import Lock
 from moby.components.recipe import Recipe, lock_name
@@ -24,6 +25,7 @@ class LockCache:
         """``recipe`` with the cached locks of all its architectures in place of its own."""
         found: dict[str, Lock] = {}
         base = self._directory / f"{recipe.name}-{recipe.base_hash}"
+        unchanged.inputs().add_tree(base)
         if base.is_dir():
             for path in sorted(base.glob("*.lock")):
                 found[path.stem] = Lock.parse(path.read_text(), where=str(path))

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+from moby import unchanged
 from moby.artifact import Architecture
 from moby.components.lock import Lock
 from moby.components.model import RecipeSpec, for_architecture
@@ -76,6 +77,7 @@ class Recipe:
     def load(cls, directory: Path) -> Recipe:
         """Read ``directory``/build.yml. Raises ``ConfigError`` with all faults and their places."""
         path = directory / FILE_NAME
+        unchanged.inputs().add_tree(directory)
         if not path.is_file():
             raise ConfigError(f"no {FILE_NAME} in this directory", where=str(directory))
         document = source.read(path.read_bytes(), file=str(path))

@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
-from moby import log
+from moby import log, unchanged
 from moby.errors import IntegrityError, PlatformError
 from moby.oci import blob, layout, lock
 from moby.oci.digest import Digest, VerifiedReader
@@ -267,6 +267,7 @@ class Store:
         """Note that the image is used: its root's time stamp is our record, as access times are often turned off."""
         with contextlib.suppress(OSError):  # somebody else's store
             os.utime(self._path(root.digest))
+            unchanged.inputs().touch(self._path(root.digest))
         return replace(image, root=root)
 
     def _siblings(self, known: Sequence[Descriptor]) -> list[Descriptor]:
