@@ -1,0 +1,153 @@
+"""The image sets that ``builds.py`` measures, made by our own components code.
+
+From Debian packages where there is a mirror; with ``generated`` from text made here, of the same sizes and numbers of
+files, so that no network is needed.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from textwrap import dedent
+
+from moby.components.build import Components
+from moby.context import Context
+from moby.formats.compress import Codec, compressor
+from moby.formats.entry import Entry, directory, file
+from moby.formats.tar import write as write_tar
+from moby.oci.manifest import OCI_LAYER_ZSTD, Platform
+from moby.oci.store import Store
+
+MACHINE = """\
+kernel: {image: "@pkg:kernel", cmdline: console=ttyS0 console=ttyAMA0}
+init: ["@pkg:init", "@pkg:crun"]
+services:
+  - {name: dhcpcd, image: "@pkg:dhcpcd"}
+  - {name: nginx, image: "@pkg:./page", binds: ["/etc/page:/usr/share/nginx/html:ro"]}
+"""
+FILES = """\
+files:
+  - {path: etc/page/index.html, contents: "<h1>Hello 0</h1>", mode: "0644"}
+"""
+# The web server as a component of the user's own, with a file to change.
+PAGE = """\
+image: page
+packages: [nginx, nginx-common, libc6, libcrypt1, libpcre2-8-0, libssl3t64, libzstd1, zlib1g]
+closure: false
+slim: {programs: [usr/sbin/nginx], files: [etc/nginx/mime.types]}
+users: [{name: www-data, uid: 33, gid: 33, home: /var/www}]
+files:
+  - {path: etc/nginx/nginx.conf, source: nginx.conf}
+  - {path: etc/about, contents: "0"}
+  - {path: usr/share/nginx/html, directory: true}
+  - {path: var/lib/nginx, directory: true}
+  - {path: var/log/nginx, directory: true}
+command: [/usr/sbin/nginx, -e, stderr, -g, daemon off;]
+config:
+  readonly: true
+  tmpfs: ["/run", "/var/lib/nginx"]
+  capabilities: [CAP_NET_BIND_SERVICE, CAP_CHOWN, CAP_SETUID, CAP_SETGID]
+"""
+NGINX = """\
+events {}
+http { include mime.types; access_log off; error_log stderr; server { listen 80; root /usr/share/nginx/html; } }
+"""
+_STEMS = ("alpha", "beta", "gamma", "delta", "return", "class", "import")
+_WORDS = tuple(f"{stem}{number}" for stem in _STEMS for number in range(300))
+
+
+@dataclass(frozen=True, slots=True)
+class Set:
+    """Roots of further services: packages of each, and what to leave out; or megabytes and files to generate."""
+
+    name: str
+    packages: tuple[tuple[str, ...], ...]
+    remove: tuple[str, ...] = ()
+    generated: tuple[tuple[int, int], ...] = ()
+
+
+SETS = {
+    each.name: each
+    for each in (
+        Set("minimal", (("containerd",),), ("usr/bin/ctr", "usr/bin/containerd-stress"), ((75, 600),)),
+        Set(
+            "big",
+            (("ansible", "git", "vim-runtime", "python3-django", "containerd"),),
+            ("usr/bin/ctr", "usr/bin/containerd-stress"),
+            ((530, 32000),),
+        ),
+    )
+}
+
+
+def many(count: int) -> Set:
+    """``count`` services with an image each, all different."""
+    names = (("busybox-static",), ("dropbear-bin",), ("jq",), ("zstd",), ("iproute2",))
+    return Set(
+        f"many{count}", tuple(names[index % len(names)] for index in range(count)), generated=((6, 120),) * count
+    )
+
+
+def write(chosen: Set, folder: Path, context: Context, *, generated: bool) -> Path:
+    """The YAML file of a set, with its recipes (locks included) beside it, or its images in the store."""
+    folder.mkdir(parents=True, exist_ok=True)
+    recipe(folder / "page", PAGE, context)
+    (folder / "page/nginx.conf").write_text(NGINX)
+    images = list(_generated(chosen, context) if generated else _packaged(chosen, folder, context))
+    services = "".join(
+        f'  - {{name: root{index}, image: "{image}", command: ["/bin/sleep", "1000000"]}}\n'
+        for index, image in enumerate(images)
+    )
+    yaml = folder / f"{chosen.name}.yml"
+    yaml.write_text(MACHINE + services + FILES)
+    return yaml
+
+
+def recipe(folder: Path, text: str, context: Context) -> None:
+    """A recipe with its lock, which is made once."""
+    folder.mkdir(exist_ok=True)
+    (folder / "build.yml").write_text(text)
+    if not (folder / "lock").is_dir():
+        (folder / "nginx.conf").write_text(NGINX)
+        Components(context, Store(context.store)).update([folder])
+
+
+def _packaged(chosen: Set, folder: Path, context: Context) -> Iterator[str]:
+    for index, packages in enumerate(chosen.packages):
+        text = f"""\
+            image: {chosen.name}-{index}
+            arches: [amd64]
+            packages: [{", ".join(packages)}]
+            remove: [{", ".join(chosen.remove)}]
+            files: [{{path: etc/number, contents: "{index}"}}]
+            """
+        recipe(folder / f"{chosen.name}-{index}", dedent(text), context)
+        yield f"@pkg:./{chosen.name}-{index}"
+
+
+def _generated(chosen: Set, context: Context) -> Iterator[str]:
+    store = Store(context.store)
+    platform = Platform(os="linux", architecture="amd64")
+    for index, (megabytes, files) in enumerate(chosen.generated):
+        name = f"localhost/bench/{chosen.name}-{index}:1"
+        with store.writer(media_type=OCI_LAYER_ZSTD) as blob:
+            with compressor(Codec.ZSTD, blob) as packed:  # type: ignore[arg-type]  # a blob is written to, no more
+                write_tar(_texts(random.Random(index), megabytes, files), packed)
+            layer = blob.commit()
+        store.put_image(name, b'{"architecture":"amd64","os":"linux","rootfs":{}}', [layer], platform)
+        yield name
+
+
+def _texts(source: random.Random, megabytes: int, files: int) -> Iterator[Entry]:
+    """Files of words, of sizes as in real roots: many small ones, few large ones."""
+    block = " ".join(source.choices(_WORDS, k=200_000)).encode()
+    weights = [source.paretovariate(0.8) for _ in range(files)]
+    scale = megabytes * 1e6 / sum(weights)
+    for number, weight in enumerate(weights):
+        if number % 100 == 0:
+            yield directory(f"d{number // 100:04}")
+        start, size = source.randrange(len(block) // 2), max(1, int(weight * scale))
+        data = (block[start:] * (1 + size // (len(block) - start)))[:size]
+        yield file(f"d{number // 100:04}/file{number}.txt", data)
