@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import ssl
-import urllib.request
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -68,6 +67,8 @@ def tls(certificates: Sequence[Path] = (), *, identity: tuple[Path, Path | None]
 
 def _own_transport(name: str, context: ssl.SSLContext) -> httpx.BaseTransport:
     """The transport of one server, by way of the environment's proxy like all others."""
+    import urllib.request  # slow to import as well
+
     import httpx
 
     bypass = f"all://{name.rpartition(':')[0] or name}" in _LOCAL or urllib.request.proxy_bypass(name)

@@ -86,13 +86,15 @@ class Writer:
         fcntl.flock(handle, fcntl.LOCK_EX)
         self._path = Path(name)
         self._stream = os.fdopen(handle, "wb", buffering=0)
+        # Few large pieces, since with each one parallel downloads wait for each other; one buffer, since memory that is
+        # given back and taken anew costs more than all the rest.
+        self._batch = bytearray(_BATCH_BYTES)
         self.restart()
 
     def restart(self) -> None:
         """Forget what was written: the source starts again at its first byte."""
         self._hash = hashlib.new(self._algorithm)
-        self._pending: list[bytes] = []
-        self._pending_bytes = 0
+        self._filled = 0
         self.count = 0
         self._stream.seek(0)
         self._stream.truncate()
@@ -101,16 +103,21 @@ class Writer:
         """Append ``data``. Raises ``IntegrityError`` past the expected size, ``PlatformError`` on a full disk."""
         if self._expected is not None and self.count + len(data) > self._expected.size:
             raise mismatch(self._expected.digest, self._expected.size, None, self.count + len(data))
-        self._pending.append(bytes(data))  # the caller may use its buffer again
-        self._pending_bytes += len(data)
         self.count += len(data)
-        if self._pending_bytes >= _BATCH_BYTES:
+        if self._filled + len(data) > _BATCH_BYTES:
             self._flush()
+        if len(data) >= _BATCH_BYTES:
+            self._out(memoryview(data))
+        else:
+            self._batch[self._filled : self._filled + len(data)] = data
+            self._filled += len(data)
 
     def _flush(self) -> None:
-        """Hash and write what is pending. In few large pieces, since each one makes parallel downloads wait in turn."""
-        view = memoryview(b"".join(self._pending))
-        self._pending, self._pending_bytes = [], 0
+        self._out(memoryview(self._batch)[: self._filled])
+        self._filled = 0
+
+    def _out(self, view: memoryview) -> None:
+        """Hash and write."""
         self._hash.update(view)
         with writing(self._root):
             while view:

@@ -41,7 +41,7 @@ def _absent(value: object) -> object:
 
 
 class _Auth(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
 
     auth: str = ""
     username: str = ""
@@ -51,7 +51,7 @@ class _Auth(BaseModel):
 
 
 class _File(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
 
     auths: Annotated[Mapping[str, _Auth], BeforeValidator(_absent)] = Field(default_factory=dict)
     helpers: Annotated[Mapping[str, str], BeforeValidator(_absent), Field(alias="credHelpers")] = Field(
@@ -61,7 +61,7 @@ class _File(BaseModel):
 
 
 class _Secret(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
 
     username: str = Field(alias="Username")
     secret: str = Field(alias="Secret")

@@ -39,7 +39,7 @@ _SAVE_S = 600
 
 
 class _Inspected(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
 
     id: str = Field(alias="Id")
     os: str = Field("", alias="Os")

@@ -52,7 +52,7 @@ SOURCE = "org.mobyproject.moby.source"
 class Entry(BaseModel):
     """One image of Docker's ``manifest.json``."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
 
     config: str = Field(alias="Config")
     tags: Annotated[tuple[str, ...], BeforeValidator(lambda value: value or ())] = Field((), alias="RepoTags")
