@@ -76,6 +76,22 @@ def test_rm_keeps_what_another_tool_left_without_a_name(store: Store) -> None:
     assert usage.sweep(store).blobs == 0
 
 
+def test_the_original_s_cache_is_used_as_it_is(store: Store) -> None:
+    """It names each architecture's manifest beside the index, and keeps unfinished blobs in folders of ``ingest``."""
+    save(store, a=made("a"))
+    (index,) = store.descriptors(A)
+    child = made("a").descriptor.model_copy(update={"platform": None})
+    store.tag("docker.io/library/a:1-amd64", child)
+    other = store.root / "ingest" / "0123" / "data"
+    other.parent.mkdir()
+    other.write_text("half")
+    assert usage.remove(store, [A]).blobs == 1
+    assert not store.has(index)
+    assert there(store, "docker.io/library/a:1-amd64")
+    assert usage.sweep(store).blobs == 0
+    assert other.exists()
+
+
 def test_rm_of_an_unknown_name_changes_nothing(store: Store) -> None:
     save(store, a=made("a"))
     with pytest.raises(ConfigError, match="no image of this name"):
