@@ -18,7 +18,7 @@ from moby.cli.cache_images import described, known
 from moby.cli.signing_key import private_key
 from moby.context import Context
 from moby.errors import ConfigError, PlatformError
-from moby.oci import archive, imports, local, usage
+from moby.oci import archive, engine, imports, local, usage
 from moby.oci.export import Form, Wanted, export
 from moby.oci.manifest import Index, Platform
 from moby.oci.reference import Reference
@@ -52,7 +52,7 @@ def export_images(arguments: argparse.Namespace, context: Context, store: Store)
     if arguments.outfile == "-" and arguments.json:
         raise ConfigError("--json and the image cannot both go to stdout", fix="give --outfile FILE")
     called = Reference.parse(arguments.name).expanded if arguments.name else ""
-    wanted = [Wanted(name=each, called=called or each) for each in names]
+    wanted = [Wanted(name=each, called=called or each.removeprefix(engine.PREFIX)) for each in names]
     platform = None if arguments.platform == _ALL else platform_of(arguments.platform)
     with store.in_use(), _outfile(arguments.outfile) as out:
         export(store, wanted, platform, form, out)
@@ -135,7 +135,7 @@ def push(arguments: argparse.Namespace, context: Context, store: Store) -> int:
     pushed: list[dict[str, object]] = []
     with store.in_use(), Registry.connect(context) as registry:
         for name in names:
-            reference = Reference.parse(arguments.remote_name or name)
+            reference = Reference.parse(arguments.remote_name or name.removeprefix(engine.PREFIX))
             result = registry.push(
                 name, reference, store, override=arguments.override, arch_tags=arguments.with_arch_tags
             )

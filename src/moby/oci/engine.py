@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     import httpx
     from _typeshed import WriteableBuffer
 
-_PREFIX = "docker-engine:"
+# What the store calls an image of the engine: this and its name.
+PREFIX = "docker-engine:"
 _RUNNING = "is the engine running? DOCKER_HOST says where it listens"
 _MAX_ANSWER_BYTES = 4 << 20
 # An engine may pack the whole image before its first byte comes.
@@ -75,7 +76,7 @@ class Engine:
             found = self._inspect(client, reference)
             if not platform.accepts(found.platform):
                 raise RegistryError(f"it has the image for {found.platform} only", where=self.address)
-            name, notes = f"{_PREFIX}{reference}", {local.SOURCE: found.id}
+            name, notes = f"{PREFIX}{reference}", {local.SOURCE: found.id}
             kept = local.kept(store, name, reference, platform, found.id)
             if kept is not None:
                 return kept

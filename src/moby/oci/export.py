@@ -84,7 +84,7 @@ class _Root:
 
 def _image(store: Store, wanted: Wanted, platform: Platform) -> Image:
     for descriptor in store.descriptors(wanted.name):
-        image = store.below(Reference.parse(wanted.name), descriptor, platform)
+        image = store.below(Reference.parse(wanted.called), descriptor, platform)
         if image is not None and platform.accepts(image.platform):
             return image
     known = f"not for {platform}" if store.descriptors(wanted.name) else "under no name like this"

@@ -113,6 +113,15 @@ def test_stdout_and_stdin(moby: Moby, store: Store, monkeypatch: pytest.MonkeyPa
     assert store.names() == (A,)
 
 
+def test_an_image_of_the_engine_goes_out_under_its_own_name(moby: Moby, store: Store) -> None:
+    made().save(store, B)
+    store.tag(f"docker-engine:{A}", store.descriptors(B)[0].model_copy(update={"annotations": None}))
+    for form in ("oci", "docker"):
+        words = ("export", "--platform", "linux/amd64", "--format", form, "--outfile", "x.tar", f"docker-engine:{A}")
+        assert moby(*words)[0] == 0
+        assert moby("import", "x.tar")[1].startswith(f"{A} ")
+
+
 def test_a_failed_export_leaves_the_old_file(moby: Moby, store: Store, tmp_path: Path) -> None:
     saved = made().save(store, A)
     (tmp_path / "x.tar").write_text("old")
