@@ -186,7 +186,7 @@ def test_lease_gives_address_route_and_resolver(guest: Guest) -> None:
 
 
 def test_drivers_of_devices_are_loaded_without_being_named(guest: Guest) -> None:
-    assert guest.run("test -d /sys/module/virtio_scsi && ls /sys/block").split() == ["vda"]
+    assert guest.run("test -d /sys/module/virtio_scsi && ls /sys/block | grep -v loop").split() == ["vda"]
 
 
 @pytest.mark.shows("Kernel modules on demand", by="boot")
@@ -249,6 +249,15 @@ def test_killed_service_is_back_within_two_seconds(guest: Guest) -> None:
     guest.machine.wait_http(guest.web_port)
     guest.run("kill -9 $(pidof nginx)")
     assert guest.machine.wait_http(guest.web_port, timeout_s=2)
+
+
+def test_the_image_of_a_root_outlives_the_container(guest: Guest) -> None:
+    place = "/containers/services/nginx/rootfs"
+    assert guest.run(f"ls {place}.squashfs")
+    mounts = [line.split() for line in guest.run("cat /proc/self/mountinfo").splitlines()]
+    found = [line[line.index("-") + 1] for line in mounts if line[4] == place]
+    assert found
+    assert set(found) == {"squashfs"}
 
 
 @pytest.mark.shows("poweroff inside ends moby run with status 0", by="boot")

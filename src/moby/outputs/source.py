@@ -30,7 +30,6 @@ INITRD_LABEL = "org.mobyproject.moby.initrd"
 SQUASHFS_LABEL = "org.mobyproject.moby.squashfs"
 # Label of init images: the layouts of a root that they boot.
 ROOT_LABEL = "org.mobyproject.moby.root"
-DEFAULT_LAYOUT = Layout.TREE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,17 +122,18 @@ class Source:
 
     @property
     def layout(self) -> Layout:
-        """How the root lies in RAM: as the build says, else unpacked unless init and kernel both can do better.
+        """How the root lies in RAM: as the build says, else as images if init and kernel take them.
 
         Raises ``ConfigError`` when they cannot do what the build says.
         """
-        wanted = self.settings.layout
-        if wanted is Layout.IMAGES and not self._takes_images():
+        possible = Layout.IMAGES if self._takes_images() else Layout.TREE
+        wanted = self.settings.layout or possible
+        if wanted is Layout.IMAGES and possible is Layout.TREE:
             what = "the init image or the kernel image cannot mount images of containers"
             raise ConfigError(
                 what, where="--root images", fix=f"use @pkg:init and @pkg:kernel, or --root {Layout.TREE}"
             )
-        return wanted or DEFAULT_LAYOUT
+        return wanted
 
     def _takes_images(self) -> bool:
         inits = [(each.image.config.labels or {}).get(ROOT_LABEL) for each in self.plan.init]
