@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +15,12 @@ from moby.evidence.part import Part
 from moby.formats.entry import Entry, Kind
 
 Place = tuple[str, ...]
+# What a command line says of a root on a disk: its id and the hashes of its blocks.
+_ROOT_NAME = re.compile(r"moby\.(root|verity)=\S+")
 _CONTENT = ("size", "sha256")
 # What says where a part is and how long, which other parts decide.
 _LAYOUT = ("first sector", "sectors", "segments")
+_DERIVED = ("PCR 11", "root hash", "salt", "data blocks", "text", "id", "disk id", "volume id")
 _WRAPPERS = ("qcow2", "vhd", "vhdx", "vmdk", "packed tar", "packed file")
 
 
@@ -55,6 +59,14 @@ class Difference:
     changes: Mapping[str, tuple[object, object]]
 
     @property
+    def follows(self) -> bool:
+        """Whether it only tells that a root file system is another: by its hashes, or by its name in a text."""
+        if "root hash" in self.changes:
+            return set(self.changes) <= {*_CONTENT, *_DERIVED}
+        old, new = self.changes.get("text", ("", ""))
+        return set(self.changes) == {"text"} and _ROOT_NAME.sub("", str(old)) == _ROOT_NAME.sub("", str(new))
+
+    @property
     def path(self) -> str:
         """The place as one text."""
         return printable(": ".join(self.place)) or "the whole"
@@ -85,7 +97,7 @@ def diff(a: Path, b: Path) -> tuple[Difference, ...]:
         if one.kind != other.kind:
             one, other = _unwrapped(one), _unwrapped(other)
         # Of two entries with one path the later wins, here as in the machine.
-        return tuple(_explained(list(_compared(dict(items(one, looker)), items(other, looker)))))
+        return tuple(explained(list(_compared(dict(items(one, looker)), items(other, looker)))))
 
 
 def _unwrapped(part: Part) -> Part:
@@ -121,26 +133,23 @@ def _changes(old: dict[str, object], new: dict[str, object]) -> dict[str, tuple[
     return {key: value for key, value in found.items() if key not in _CONTENT} if "text" in found else found
 
 
-def _explained(found: list[Difference]) -> Iterator[Difference]:
+def explained(found: list[Difference]) -> Iterator[Difference]:
     """Without what follows from a difference further inside, and without what is in something that is not there."""
     inner = {each.place[:count] for each in found for count in range(len(each.place))}
     gone = {each.place for each in found if each.only or "kind" in each.changes}
+    alone = all(each.follows or each.place in inner for each in found)
     for each in found:
+        if each.follows and not alone:
+            continue
         if any(each.place[:count] in gone for count in range(len(each.place))):
             continue
         if each.only or each.place not in inner:
             yield each
             continue
-        dependent = (*_CONTENT, *_LAYOUT, *_derived(each.changes))
+        dependent = (*_CONTENT, *_LAYOUT, *_DERIVED)
         own = {key: value for key, value in each.changes.items() if key not in dependent}
         if own:
             yield Difference(place=each.place, changes=own)
-
-
-def _derived(changes: Mapping[str, tuple[object, object]]) -> tuple[str, ...]:
-    """Facts that are made from the content."""
-    made = ("PCR 11", "root hash", "salt", "data blocks", "text", "id", "disk id", "volume id")
-    return tuple(key for key in changes if key in made)
 
 
 def items(part: Part, looker: Looker, place: Place = ()) -> Iterator[tuple[Place, Item]]:

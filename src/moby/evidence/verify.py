@@ -95,8 +95,8 @@ def given(path: Path, format: str = "") -> Given:
 
 
 def _rank(given: Given) -> tuple[bool, int, bool]:
-    """A format whose files are all there is meant, of several the one with the most, then one that is for no board."""
-    return len(given.files) == len(given.format.files), len(given.files), given.format.rpi_code is False
+    """A format whose files are all there is meant, of several the one with the most, and one for all machines."""
+    return len(given.files) == len(given.format.files), len(given.files), given.format.architectures is None
 
 
 def _unnamed(path: Path, format: str) -> Given:
@@ -140,8 +140,8 @@ def verify(asked: Given, rebuilt: Mapping[str, Path], cause: Callable[[Place], s
     found = [
         (each.path, difference) for each in files if not each.same for difference in _differences(each, asked, rebuilt)
     ]
-    # The SBOM only follows, so it comes after all others.
-    path, first = min(found, key=lambda each: each[1].place[-1:] == (DEFAULT_PATH,))
+    # The SBOM only follows, so it comes after all others, as what a command line says of the root does.
+    path, first = min(found, key=lambda each: each[1].follows or each[1].place[-1:] == (DEFAULT_PATH,))
     reason = cause(first.place or (path.name,))
     return replace(verdict, difference=replace(first, place=(path.name, *first.place)), cause=reason, count=len(found))
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from moby.cli.main import main
 from moby.errors import ConfigError
-from moby.evidence.diff import diff
+from moby.evidence.diff import Difference, diff, explained
 from moby.formats import cpio, tar
 from moby.formats.compress import Codec, compressor
 from moby.formats.entry import Entry, Kind, directory, file, symlink
@@ -179,3 +179,17 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
 def test_what_is_missing_is_said(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no such file"):
         diff(archive(tmp_path, "a", BASE), tmp_path / "none")
+
+
+def test_hashes_of_a_root_follow_from_its_files() -> None:
+    tree = Difference(place=("p", "verity"), changes={"root hash": ("a", "b"), "sha256": ("c", "d")})
+    assert tree.follows
+    line = "console=ttyS0 moby.root={0} moby.verity={0},1 {1}"
+    named = Difference(place=("cmdline",), changes={"text": (line.format("a", "x"), line.format("b", "x"))})
+    assert named.follows
+    changed = Difference(place=("cmdline",), changes={"text": (line.format("a", "x"), line.format("b", "y"))})
+    assert not changed.follows
+    file = Difference(place=("p", "etc/x"), changes={"sha256": ("a", "b")})
+    assert list(explained([named, tree, file])) == [file]
+    assert list(explained([changed, file])) == [changed, file]
+    assert list(explained([named, tree])) == [named, tree]

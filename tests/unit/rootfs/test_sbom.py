@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from moby import proc
+from moby import outputs, proc
 from moby.context import Context
 from moby.errors import IntegrityError
+from moby.formats import cpio, initrd
 from moby.formats.entry import Entry, Kind
 from moby.oci import attestations
+from moby.outputs.settings import Settings
 from moby.rootfs.build import entries
 from moby.rootfs.constants import FIXED_MTIME_S
+from moby.rootfs.pieces import Layout
 from moby.rootfs.sbom import Sbom
 from moby.rootfs.sbom.attested import Attested
 from tests.support import images
@@ -368,3 +373,47 @@ def test_a_scanner_finds_the_packages(tmp_path: Path) -> None:
     purls = {each.get("purl", "") for each in found["components"]}
     assert "pkg:deb/debian/libc6@2.41-12%2Bdeb13u1?arch=amd64" in purls
     assert any(each.startswith("pkg:oci/web@sha256") for each in purls)
+
+
+LABELLED = {
+    **MADE,
+    "docker.io/library/k": image(
+        [{"kernel": "vmlinuz", "kernel.tar": images.tar({"lib/": "", "lib/a.ko": "module"})}],
+        {"Labels": {"org.mobyproject.moby.initrd": "zstd", "org.mobyproject.moby.squashfs": "zstd"}},
+    ),
+    "docker.io/library/init": image(
+        [{"bin/init": "1", "etc/motd": "old", "etc/gone": "x", "var/lib/dpkg/status.d/libc6": RECORD}],
+        {"Labels": {"org.mobyproject.moby.root": "tree,images"}},
+    ),
+}
+
+
+def in_initrd(built: Root, folder: Path, layout: Layout) -> bytes:
+    folder.mkdir(exist_ok=True)
+    wanted = Settings(sbom=Sbom(cache=folder / "sbom"), layout=layout, cache=folder)
+    (artifact,) = outputs.write(
+        built.plan, built.store, formats=["kernel+initrd"], name="a", directory=folder, settings=wanted
+    )
+    with artifact.file("initrd").open("rb") as stream:
+        for entry in cpio.read(decompress_all(stream)):
+            if entry.path == "sbom.spdx.json":
+                return entry.data if isinstance(entry.data, bytes) else entry.data.read(entry.size)
+    raise AssertionError("no SBOM in it")
+
+
+def decompress_all(stream: BinaryIO) -> BinaryIO:
+    return io.BytesIO(b"".join(each.open(stream).read() for each in initrd.segments(stream)))
+
+
+@pytest.mark.parametrize("layout", list(Layout))
+def test_it_is_the_same_however_the_root_is_packed_hot_and_cold(tmp_path: Path, layout: Layout) -> None:
+    built = machine(tmp_path, made=LABELLED)
+    expected = made(built, tmp_path).text
+    assert in_initrd(built, tmp_path / "b", layout) == expected
+    assert in_initrd(built, tmp_path / "b", layout) == expected
+    # The parts are known, what the SBOM says of them no more.
+    for path in (tmp_path / "b" / "sbom").iterdir():
+        path.unlink()
+    for path in (tmp_path / "b").glob("a-*"):
+        path.unlink()
+    assert in_initrd(built, tmp_path / "b", layout) == expected
