@@ -11,6 +11,7 @@ import json
 import re
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
+from json.encoder import encode_basestring_ascii
 from urllib.parse import quote
 
 DOCUMENT = "SPDXRef-DOCUMENT"
@@ -53,9 +54,9 @@ def id_of(line: bytes) -> bytes:
 
 def file_line(identifier: str, path: str, sha1: str) -> bytes:
     """A file; the SHA-1 (hex) is the one checksum that the specification demands (clause 8.4)."""
-    name = path.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    name = path if path.isascii() else path.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
     return (
-        f'{{"SPDXID":"{identifier}","fileName":{json.dumps(name)},'
+        f'{{"SPDXID":"{identifier}","fileName":{encode_basestring_ascii(name)},'
         f'"checksums":[{{"algorithm":"SHA1","checksumValue":"{sha1}"}}],"copyrightText":"{NO_ASSERTION}"}}'
     ).encode()
 

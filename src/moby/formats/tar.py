@@ -336,8 +336,11 @@ def _headers(entry: Entry, *, count_links: bool) -> bytes:
     if b"\0" in path or b"\0" in target:
         raise IntegrityError("name holds a NUL", where=repr(entry.path))
     records: dict[str, bytes] = {}
+    prefix = b""
     if len(path) > 100 or not path.isascii():
-        records["path"] = path
+        prefix, path = _parted(path)
+        if not prefix:
+            records["path"] = path
     if len(target) > 100 or not target.isascii():
         records["linkpath"] = target
     numbers = {"uid": entry.uid, "gid": entry.gid, "size": entry.size, "mtime": entry.mtime_s}
@@ -347,7 +350,8 @@ def _headers(entry: Entry, *, count_links: bool) -> bytes:
     records |= {_XATTR + name: value for name, value in entry.xattrs}
     if count_links and entry.links > 1:
         records[_LINKS] = b"%d" % entry.links
-    header = _header(path, _FLAGS[entry.kind], entry.mode, numbers, target=target, device=(entry.major, entry.minor))
+    device = (entry.major, entry.minor)
+    header = _header(path, _FLAGS[entry.kind], entry.mode, numbers, target=target, device=device, prefix=prefix)
     if not records:
         return header
     if any(_is_binary(value) for key, value in records.items() if key.endswith("path")):
@@ -355,6 +359,14 @@ def _headers(entry: Entry, *, count_links: bool) -> bytes:
     content = b"".join(_record(key, records[key]) for key in sorted(records))
     extended = _header(b"PaxHeaders.0", b"x", 0, {"uid": 0, "gid": 0, "size": len(content), "mtime": 0})
     return b"".join((extended, content, _ZERO[: -len(content) % BLOCK_BYTES], header))
+
+
+def _parted(path: bytes) -> tuple[bytes, bytes]:
+    """A long name as the two that ustar has room for; the first is empty where that cannot be."""
+    at = path.find(b"/", max(0, len(path) - 101))
+    if 0 < at <= 155 and at + 1 < len(path) and path.isascii():
+        return path[:at], path[at + 1 :]
+    return b"", path
 
 
 def _header(
@@ -365,6 +377,7 @@ def _header(
     *,
     target: bytes = b"",
     device: tuple[int, int] = (0, 0),
+    prefix: bytes = b"",
 ) -> bytes:
     """One 512-byte ustar header."""
     head = b"%s%07o\0%07o\0%07o\0%011o\0%011o\0" % (
@@ -375,10 +388,11 @@ def _header(
         numbers["size"],
         numbers["mtime"],
     )
-    tail = b"%s%sustar\00000%s%07o\0%07o\0" % (flag, target[:100].ljust(100, b"\0"), bytes(64), *device)
-    # At most 345 bytes are not NUL and they are ASCII but for the names: the sum stays far below adler32's modulus.
+    names = target[:100].ljust(100, b"\0"), bytes(64)
+    tail = b"%s%sustar\00000%s%07o\0%07o\0%s" % (flag, *names, *device, prefix)
+    # Numbers are ASCII, and names too where there is a prefix: the sum stays below adler32's modulus, at most 62,310.
     checksum = (adler32(tail, adler32(head)) & 0xFFFF) - 1 + 8 * 0x20
-    return b"%s%06o\0 %s%s" % (head, checksum, tail, bytes(167))
+    return b"%s%06o\0 %s%s" % (head, checksum, tail, bytes(167 - len(prefix)))
 
 
 def _record(key: str, value: bytes) -> bytes:

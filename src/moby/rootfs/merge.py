@@ -42,14 +42,21 @@ class Merge:
 
     def add(self, entries: Iterable[Entry], *, remember_files: bool = True) -> Iterator[Entry]:
         """``entries`` laid over what came before."""
+        nodes = self._nodes
         for entry in entries:
+            if not remember_files and entry.kind is Kind.FILE and entry.links == 1 and entry.path not in nodes:
+                # Nearly everything: a file in a directory that is there.
+                parent = nodes.get(entry.path.rpartition("/")[0])
+                if isinstance(parent, list):
+                    parent[0] += 1
+                    yield entry
+                    continue
             yield from self.put(entry, remember_files=remember_files)
 
     def nest(self, entries: Iterable[Entry], root: str) -> Iterator[Entry]:
         """The tree of a container or volume at ``root``; its links do not lead out, its files are not remembered."""
         self._roots.append(f"{root}/")
-        for entry in entries:
-            yield from self.put(entry, remember_files=False)
+        return self.add(entries, remember_files=False)
 
     def generate(self, path: str, *, origin: str) -> Iterator[Entry]:
         """The directory ``path`` as this tool makes it (0755, root, fixed time), unless it already did."""

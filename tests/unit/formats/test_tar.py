@@ -303,3 +303,23 @@ def test_an_impossible_number_of_names_is_refused(links: str) -> None:
     info.pax_headers = {"SCHILY.nlink": links}
     with pytest.raises(IntegrityError, match=r"names|not a number"):
         list(tar.read(io.BytesIO(info.tobuf(tarfile.PAX_FORMAT))))
+
+
+@pytest.mark.parametrize("sizes", [(100, 60), (155, 100), (1, 100), (60, 60, 60)])
+def test_long_names_go_into_both_fields_of_ustar(sizes: tuple[int, ...]) -> None:
+    name = "/".join("n" * size for size in sizes)
+    out = io.BytesIO()
+    tar.write([file(name, b"x")], out)
+    assert len(out.getvalue()) == 2 * 512 + len(tar.END), "no pax header"
+    assert [each.path for each in tar.read(io.BytesIO(out.getvalue()))] == [name]
+    with tarfile.open(fileobj=io.BytesIO(out.getvalue())) as archive:
+        assert archive.getnames() == [name]
+
+
+@pytest.mark.parametrize("name", ["n" * 101, "n" * 156 + "/n", "d/" + "n" * 101, "ä" * 60 + "/n"])
+def test_other_long_names_need_a_pax_header(name: str) -> None:
+    out = io.BytesIO()
+    tar.write([file(name, b"x")], out)
+    with tarfile.open(fileobj=io.BytesIO(out.getvalue())) as archive:
+        assert archive.getnames() == [name]
+        assert archive.getmembers()[0].pax_headers["path"] == name

@@ -17,6 +17,8 @@ _APK = frozenset(("lib/apk/db/installed", "usr/lib/apk/db/installed"))
 _RELEASES = ("etc/os-release", "usr/lib/os-release")
 _MAX_LINE_BYTES = 1 << 16
 _MAX_PACKAGES = 100_000
+# Where all of these are.
+_FOLDERS = ("var/lib/dpkg/", "lib/apk/", "usr/lib/apk/", "etc/os-", "usr/lib/os-")
 _DEB = {"Package": "name", "Version": "version", "Architecture": "architecture", "Status": "status"}
 _APK_FIELDS = {"P": "name", "V": "version", "A": "architecture"}
 
@@ -45,9 +47,9 @@ class Databases:
 
     def sink(self, path: str) -> Callable[[bytes], None] | None:
         """What to give the bytes of the file ``path`` to, piece by piece and at last ``b""``; None for other files."""
-        if not path.startswith(self._start):
-            return None
         name = path[len(self._start) :]
+        if not name.startswith(_FOLDERS) or not path.startswith(self._start):
+            return None
         if name == _DPKG or (name.startswith(_DPKG_RECORDS) and not name.endswith(".md5sums")):
             return _Lines(_Records("deb", _DEB, self._add).line)
         if name in _APK:

@@ -27,6 +27,7 @@ _SECTIONS = (*SECTIONS, OTHERS)
 _MAX_HEAD_BYTES = 1 << 12
 _MAX_LINE_BYTES = 32 << 20
 _CHUNK_BYTES = 1 << 20
+_LINES = 1024
 _MAX_CACHE_BYTES = 256 << 20
 
 
@@ -70,16 +71,27 @@ class Writer:
 
     def __init__(self) -> None:
         self._spools: dict[str, IO[bytes]] = {}
+        self._waiting: dict[str, list[bytes]] = {}
 
     def add(self, section: str, line: bytes) -> None:
         """One element, without a newline."""
+        waiting = self._waiting.setdefault(section, [])
+        waiting.append(line)
+        if len(waiting) >= _LINES:
+            self._spool(section)
+
+    def _spool(self, section: str) -> None:
+        """Write the lines that wait: one write for many is several times as fast."""
+        lines = self._waiting.pop(section)
         spool = self._spools.get(section)
         if spool is None:
             spool = self._spools[section] = tempfile.TemporaryFile()  # noqa: SIM115 - see close
-        spool.write(line + END)
+        spool.write(END.join((*lines, b"")))
 
     def commit(self, path: Path, *, code: str) -> Fragment:
         """Put the fragment at ``path`` at once and free what it took."""
+        for section in list(self._waiting):
+            self._spool(section)
         lengths = {name: self._spools[name].tell() if name in self._spools else 0 for name in _SECTIONS}
         digest = hashlib.sha256()
         for spool in self._ordered():

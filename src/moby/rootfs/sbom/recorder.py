@@ -22,6 +22,7 @@ class Recorder:
 
     def __init__(self, part: Part, store: Store) -> None:
         self.part = part
+        self._id = part.id
         self.writer = Writer()
         self._databases = Databases(part.prefix)
         self._hashes: dict[str, str] = {}
@@ -72,7 +73,10 @@ class Recorder:
         if entry.links > 1:
             self._hashes[path] = sha1
         if path not in self._attested:
-            self._add("files", spdx.file_line(f"{self.part.id}-{self._count}", path, sha1))
+            identifier = f"{self._id}-{self._count}"
+            self.writer.add("files", spdx.file_line(identifier, path, sha1))
+            self.writer.add("relationships", spdx.relationship(self._id, "CONTAINS", identifier))
+            self._sha1s.append(sha1)
         self._count += 1
 
     def _add(self, section: str, line: bytes) -> None:
