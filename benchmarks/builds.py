@@ -128,7 +128,7 @@ class Bench:
             "cold segments": lambda: self.forget("segments", "sbom", "outputs"),
             "nothing changed": lambda: None,
             "one line of `files:`": lambda: self.edit(self.yaml, "<h1>Hello", "</h1>"),
-            "one line of a service": lambda: self.edit(self.yaml, "1000000", '"]'),
+            "one line of a service": lambda: self.edit(self.yaml, '"/bin/true", "', '"]'),
             "one file of a component": lambda: self.edit(self.folder / "page/build.yml", 'contents: "', '"}'),
             **({} if self.generated else {"the largest component": self.bump}),
         }

@@ -7,11 +7,13 @@ files, so that no network is needed.
 from __future__ import annotations
 
 import random
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from textwrap import dedent
 
+from moby.components import catalog
 from moby.components.build import Components
 from moby.context import Context
 from moby.formats.compress import Codec, compressor
@@ -21,39 +23,19 @@ from moby.oci.manifest import OCI_LAYER_ZSTD, Platform
 from moby.oci.store import Store
 
 MACHINE = """\
-kernel: {image: "@pkg:kernel", cmdline: console=ttyS0 console=ttyAMA0}
+kernel: {image: "@pkg:kernel", cmdline: console=ttyS0 console=ttyAMA0 quiet}
 init: ["@pkg:init", "@pkg:crun"]
 services:
   - {name: dhcpcd, image: "@pkg:dhcpcd"}
   - {name: nginx, image: "@pkg:./page", binds: ["/etc/page:/usr/share/nginx/html:ro"]}
 """
+NEVER = "org.mobyproject.moby.restart: never"
 FILES = """\
 files:
   - {path: etc/page/index.html, contents: "<h1>Hello 0</h1>", mode: "0644"}
 """
-# The web server as a component of the user's own, with a file to change.
-PAGE = """\
-image: page
-packages: [nginx, nginx-common, libc6, libcrypt1, libpcre2-8-0, libssl3t64, libzstd1, zlib1g]
-closure: false
-slim: {programs: [usr/sbin/nginx], files: [etc/nginx/mime.types]}
-users: [{name: www-data, uid: 33, gid: 33, home: /var/www}]
-files:
-  - {path: etc/nginx/nginx.conf, source: nginx.conf}
-  - {path: etc/about, contents: "0"}
-  - {path: usr/share/nginx/html, directory: true}
-  - {path: var/lib/nginx, directory: true}
-  - {path: var/log/nginx, directory: true}
-command: [/usr/sbin/nginx, -e, stderr, -g, daemon off;]
-config:
-  readonly: true
-  tmpfs: ["/run", "/var/lib/nginx"]
-  capabilities: [CAP_NET_BIND_SERVICE, CAP_CHOWN, CAP_SETUID, CAP_SETGID]
-"""
-NGINX = """\
-events {}
-http { include mime.types; access_log off; error_log stderr; server { listen 80; root /usr/share/nginx/html; } }
-"""
+# What the copy of the web server's recipe has more: a file to change.
+ABOUT = '  - {path: etc/about, contents: "0"}\n'
 _STEMS = ("alpha", "beta", "gamma", "delta", "return", "class", "import")
 _WORDS = tuple(f"{stem}{number}" for stem in _STEMS for number in range(300))
 
@@ -93,11 +75,12 @@ def many(count: int) -> Set:
 def write(chosen: Set, folder: Path, context: Context, *, generated: bool) -> Path:
     """The YAML file of a set, with its recipes (locks included) beside it, or its images in the store."""
     folder.mkdir(parents=True, exist_ok=True)
-    recipe(folder / "page", PAGE, context)
-    (folder / "page/nginx.conf").write_text(NGINX)
+    shutil.copytree(catalog.directory("nginx"), folder / "page", dirs_exist_ok=True)
+    build = (folder / "page/build.yml").read_text()
+    (folder / "page/build.yml").write_text(build.replace("\nfiles:\n", f"\nfiles:\n{ABOUT}", 1))
     images = list(_generated(chosen, context) if generated else _packaged(chosen, folder, context))
     services = "".join(
-        f'  - {{name: root{index}, image: "{image}", command: ["/bin/sleep", "1000000"]}}\n'
+        f'  - {{name: root{index}, image: "{image}", command: ["/bin/true", "0"], annotations: {{{NEVER}}}}}\n'
         for index, image in enumerate(images)
     )
     yaml = folder / f"{chosen.name}.yml"
@@ -110,7 +93,6 @@ def recipe(folder: Path, text: str, context: Context) -> None:
     folder.mkdir(exist_ok=True)
     (folder / "build.yml").write_text(text)
     if not (folder / "lock").is_dir():
-        (folder / "nginx.conf").write_text(NGINX)
         Components(context, Store(context.store)).update([folder])
 
 

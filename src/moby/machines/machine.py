@@ -9,7 +9,6 @@ only resets: then the end of the console tells.
 from __future__ import annotations
 
 import contextlib
-import http.client
 import re
 import socket
 import threading
@@ -21,6 +20,7 @@ from typing import Any, Self
 
 from moby import log
 from moby.errors import CommandError, PlatformError
+from moby.machines import page
 from moby.machines.child import Process
 from moby.machines.options import LOOPBACK, Publish
 from moby.machines.qmp import Monitor
@@ -42,7 +42,6 @@ _DRAIN_S = 5
 _QUIT_S = 2
 _POWERDOWN_EVERY_S = 1.0
 _POLL_S = 0.1
-_PAGE_LIMIT = 1 << 20
 
 
 class Console:
@@ -188,20 +187,12 @@ class Machine:
     def wait_http(self, port: int, *, path: str = "/", timeout_s: float = 60) -> bytes:
         """Wait until the host's ``port`` answers HTTP 200 and return the page (its first MiB).
 
-        QEMU accepts connections before the guest listens, so each try is short and makes a new one; tries get longer
-        for guests that are slow to answer. Raises ``PlatformError`` when time is up or the machine ended.
+        Raises ``PlatformError`` when time is up or the machine ended.
         """
         deadline = time.monotonic() + timeout_s
         address = next((item.address for item in self.published if item.host_port == port), LOOPBACK)
         address = {"0.0.0.0": LOOPBACK, "::": "::1"}.get(address, address)
-        patience_s = 0.4
-        while True:
-            page = _get(address, port, path, patience_s)
-            if page is not None:
-                return page
-            self._check_alive(deadline, f"port {port}", timeout_s)
-            time.sleep(0.05)
-            patience_s = min(patience_s * 1.3, 5)
+        return page.first(address, port, path, lambda: self._check_alive(deadline, f"port {port}", timeout_s))
 
     def _check_alive(self, deadline: float, what: str, timeout_s: float) -> None:
         ended = self.status
@@ -255,15 +246,3 @@ def exit_status(
 def start_failure(said: str) -> CommandError:
     """The error for a QEMU that ended before it gave its greeting; its ``status`` is that of a failed QEMU."""
     return CommandError(f"QEMU did not start: {said or 'it said nothing'}", status=QEMU_FAILED)
-
-
-def _get(address: str, port: int, path: str, patience_s: float) -> bytes | None:
-    connection = http.client.HTTPConnection(address, port, timeout=patience_s)
-    try:
-        connection.request("GET", path)
-        answer = connection.getresponse()
-        return answer.read(_PAGE_LIMIT) if answer.status == 200 else None
-    except (OSError, http.client.HTTPException):
-        return None
-    finally:
-        connection.close()
