@@ -1,6 +1,6 @@
 """YAML config → resolved images → root filesystem → output → machine.
 
-``moby.build`` and ``moby.run`` are the public interface (see ``api.py``); they are imported on first use, so that
+The names of ``__all__`` are the public interface (``api.py`` has the functions). Each is imported on first use, so that
 ``import moby`` costs nothing.
 """
 
@@ -13,14 +13,43 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from moby.api import BuildOptions, architecture, build, run
+    from moby.artifact import Artifact
+    from moby.config.model import Config
+    from moby.context import Context
+    from moby.errors import MobyError
+    from moby.machines.machine import Machine
+    from moby.machines.options import RunOptions
 
-__all__ = ["BuildOptions", "__version__", "architecture", "build", "run"]
+__all__ = [
+    "Artifact",
+    "BuildOptions",
+    "Config",
+    "Context",
+    "Machine",
+    "MobyError",
+    "RunOptions",
+    "__version__",
+    "architecture",
+    "build",
+    "run",
+]
+
+_HOMES = {
+    "Artifact": "moby.artifact",
+    "Config": "moby.config.model",
+    "Context": "moby.context",
+    "Machine": "moby.machines.machine",
+    "MobyError": "moby.errors",
+    "RunOptions": "moby.machines.options",
+}
 
 
-def __getattr__(name: str) -> object:
-    """Import the public names of ``api`` when they are first used (PEP 562)."""
-    if name in __all__:
-        from moby import api
+if not TYPE_CHECKING:  # else any name would pass for one of ours
 
-        return getattr(api, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    def __getattr__(name: str) -> object:
+        """Import the public names when they are first used (PEP 562)."""
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from importlib import import_module
+
+        return getattr(import_module(_HOMES.get(name, "moby.api")), name)

@@ -34,6 +34,12 @@ def test_architectures_in_either_spelling(name: str, meant: str) -> None:
     assert moby.architecture(name).value == meant
 
 
+def test_the_public_names_are_there() -> None:
+    assert {name: getattr(moby, name).__name__ for name in moby.__all__ if name != "__version__"} == {
+        name: name for name in moby.__all__ if name != "__version__"
+    }
+
+
 def test_an_unknown_architecture_gets_a_suggestion() -> None:
     with pytest.raises(ConfigError, match="did you mean"):
         moby.architecture("amd46")
@@ -64,7 +70,7 @@ def test_the_first_artifact_that_boots_is_booted() -> None:
 
 def test_unknown_names_of_the_package_are_refused() -> None:
     with pytest.raises(AttributeError, match="no attribute 'biuld'"):
-        moby.biuld  # noqa: B018 - the access is the test
+        moby.biuld  # type: ignore[attr-defined]  # noqa: B018 - the access is the test
 
 
 @pytest.mark.parametrize(
