@@ -13,7 +13,8 @@ elif [ "${INSECURE:-}" != true ]; then
 fi
 
 consoles() { # prints "TTY:SPEED" lines
-    for word in $(cat /proc/cmdline); do
+    read -r words </proc/cmdline
+    for word in $words; do
         case "$word" in
         console=*,[0-9]*)
             speed=${word#*,}

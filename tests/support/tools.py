@@ -29,6 +29,7 @@ _USER = (
     "sbsign",
     "sbverify",
     "scp",
+    "shellcheck",
     "skopeo",
     "ssh",
     "ssh-keygen",
