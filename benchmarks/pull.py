@@ -90,7 +90,8 @@ def measure(folder: Path, mebibytes: int, rounds: int) -> dict[str, float]:
         with Registry.connect(Context.from_environment()) as registry:
             registry.push(_NAME, Reference.parse(f"{host}/large:1"), source)
         target = folder / "target"
-        skopeo = ["skopeo", "copy", "-q", "--src-tls-verify=false", f"docker://{host}/large:1", f"oci:{target}:1"]
+        skopeo = ["skopeo", "--insecure-policy", "copy", "-q", "--src-tls-verify=false"]
+        skopeo += [f"docker://{host}/large:1", f"oci:{target}:1"]
         own = [sys.executable, __file__, "--pull", f"{host}/large:1", str(target)]
         for _ in range(rounds):
             ours.append(timed(own, target))
