@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -119,13 +121,30 @@ PATHS = st.lists(st.sampled_from(["a", "b", "c"]), min_size=1, max_size=3).map("
 TARGETS = st.lists(st.sampled_from(["a", "b", "..", ".", ""]), min_size=1, max_size=3).map("/".join)
 
 
-@given(st.lists(st.tuples(PATHS, KINDS, TARGETS), max_size=12))
-def test_what_comes_out_can_always_be_unpacked(steps: list[tuple[str, Kind, str]]) -> None:
-    merge, made = Merge(), list[Entry]()
-    for path, kind, target in steps:
-        try:
-            for entry in merge.put(Entry(path=path, kind=kind, target=target if kind is Kind.SYMLINK else "")):
-                made.append(entry)
-        except ConfigError:
-            break
-    unpack(made)
+STEPS = st.lists(st.tuples(PATHS, KINDS, TARGETS), min_size=4, max_size=12)
+LINK = st.tuples(st.just("a"), st.just(Kind.SYMLINK), st.sampled_from(["b", "b/c", "/c", "../b", "."]))
+
+
+def test_what_comes_out_can_always_be_unpacked() -> None:
+    seen = Counter[str]()
+
+    @given(LINK, STEPS)
+    def unpacks(link: tuple[str, Kind, str], steps: list[tuple[str, Kind, str]]) -> None:
+        merge, made = Merge(), list[Entry]()
+        for path, kind, target in [link, *steps]:
+            before = {entry.path for entry in made}
+            try:
+                for entry in merge.put(Entry(path=path, kind=kind, target=target if kind is Kind.SYMLINK else "")):
+                    made.append(entry)
+            except ConfigError:
+                seen["refused"] += 1  # and the rest must do without it
+                continue
+            if kind is Kind.FILE:
+                assert merge.exists(made[-1].path)
+                seen["replaced"] += made[-1].path in before
+                seen["through a link"] += made[-1].path != path
+        unpack(made)
+
+    unpacks()
+    # None of the cases that it is for may be missing from what was tried.
+    assert min(seen[each] for each in ("refused", "replaced", "through a link")) >= 10, seen
