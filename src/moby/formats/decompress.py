@@ -183,27 +183,22 @@ class _Members:
         return True
 
 
-class _Frames:
-    """The frames of a zstd file. The library is silent when one is truncated: hence this look at their structure."""
+class _Structure:
+    """The packed bytes of a zstd file, which are looked at as the library takes them."""
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
         self._walk = _walk()
         self._wanted = next(self._walk)  # bytes of structure to collect, or to pass over when negative
         self._part = b""
-        self._between = True
-        unpacker = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW_BYTES)
-        self._unpacked = unpacker.stream_reader(cast(BinaryIO, self), read_across_frames=True, closefd=False)
 
-    def more(self) -> bytes:
-        """The next bytes, at most ``BLOCK_BYTES``; none at the end."""
-        output = bytes(self._unpacked.read(BLOCK_BYTES))
-        if not output and (self._part or self._wanted != _FRAME_START):
-            raise _BrokenError("the compressed stream is truncated")
-        return output
+    @property
+    def whole(self) -> bool:
+        """Whether no frame has begun that has not ended."""
+        return not self._part and self._wanted == _FRAME_START
 
     def read(self, size: int = -1) -> bytes:
-        """Packed bytes for the library, looked at as they pass."""
+        """Packed bytes for the library."""
         data = self._stream.read(size)
         position = 0
         while position < len(data):
@@ -216,6 +211,26 @@ class _Frames:
             while self._wanted == len(self._part):
                 self._wanted, self._part = self._walk.send(self._part), b""
         return data
+
+
+class _Frames:
+    """The frames of a zstd file. The library is silent when one is truncated: hence the look at their structure.
+
+    The library's reader is not part of a cycle: the garbage collector cannot see into it, and its memory is large.
+    """
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._structure = _Structure(stream)
+        unpacker = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW_BYTES)
+        packed = cast(BinaryIO, self._structure)
+        self._unpacked = unpacker.stream_reader(packed, read_across_frames=True, closefd=False)
+
+    def more(self) -> bytes:
+        """The next bytes, at most ``BLOCK_BYTES``; none at the end."""
+        output = bytes(self._unpacked.read(BLOCK_BYTES))
+        if not output and not self._structure.whole:
+            raise _BrokenError("the compressed stream is truncated")
+        return output
 
 
 _FRAME_START = 5  # magic and frame header descriptor; the only place that wants five bytes

@@ -5,15 +5,18 @@ The kernel image's modules are read from its own archive; ``modules.dep`` says w
 
 from __future__ import annotations
 
+import io
 import posixpath
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from moby.errors import ConfigError
 from moby.formats import cpio
 from moby.formats.compress import compressor
 from moby.formats.entry import Entry, Kind, directory, file
+from moby.formats.stream import copy
 from moby.outputs.source import Source, one_line
 from moby.rootfs.constants import FIXED_MTIME_S
 from moby.rootfs.kernel import CMDLINE, KERNEL, ORIGIN
@@ -64,7 +67,7 @@ def _extract(source: Source, path: Path) -> None:
             path.with_name("stage1-cmdline").write_bytes(_bytes(entry))
         elif entry.path == KERNEL:
             with path.open("wb") as out:
-                out.write(_bytes(entry))
+                copy(_stream(entry), out, entry.size, where=KERNEL)
     if not path.exists():
         raise ConfigError("there is no kernel to boot", fix="name one under kernel:")
 
@@ -126,6 +129,10 @@ def _below_modules(path: str) -> str:
     if not path.startswith(_MODULES):
         return ""
     return path.removeprefix(_MODULES).partition("/")[2]
+
+
+def _stream(entry: Entry) -> BinaryIO:
+    return io.BytesIO(entry.data) if isinstance(entry.data, bytes) else entry.data
 
 
 def _bytes(entry: Entry) -> bytes:
