@@ -1,4 +1,4 @@
-"""The layers of docs/architecture.md hold: no module imports a layer above its own."""
+"""The layers of docs/architecture.md hold, and each stage uses those that its table names."""
 
 from __future__ import annotations
 
@@ -10,20 +10,26 @@ import pytest
 
 SOURCE = Path(__file__).parents[2] / "src" / "moby"
 
-# Low to high. A module may import its own layer and those before it.
-LAYERS = (
-    ("errors", "log", "proc", "http", "context", "timing"),
-    ("formats", "artifact", "unchanged"),
-    ("oci", "config"),
-    ("components", "pins"),
-    ("effective", "ocispec", "runtime", "metadata", "yamltext", "fileplan", "plan"),
-    ("rootfs",),
-    ("outputs",),
-    ("machines", "clouds", "evidence", "testing"),
-    ("api", "__init__"),
-    ("cli", "__main__"),
-)
-RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
+PAGE = (Path(__file__).parents[2] / "docs" / "architecture.md").read_text()
+
+
+def layers() -> list[list[str]]:
+    """The page's block of layers, low to high. A module may import its own layer and those before it."""
+    block = PAGE.split("```")[1]
+    return [layer.split() for layer in block.split("<")]
+
+
+def stages() -> dict[tuple[str, ...], set[str]]:
+    """The page's table: the parts that are a stage, and the parts of other stages that they use."""
+    rows = [line.split("|")[1:-1] for line in PAGE.splitlines() if re.match(r"\| \w+ \| `", line)]
+    return {
+        tuple(re.findall(r"`(\w+)(?:/|\.py)`", folders)): set(re.findall(r"`(\w+)`", uses))
+        for _, folders, _, _, uses, _ in rows
+    }
+
+
+RANK = {name: rank for rank, names in enumerate(layers()) for name in names}
+STAGES = stages()
 
 
 def imported(path: Path) -> set[str]:
@@ -41,9 +47,22 @@ def imported(path: Path) -> set[str]:
 @pytest.mark.parametrize("path", sorted(SOURCE.rglob("*.py")), ids=lambda p: str(p.relative_to(SOURCE)))
 def test_imports_go_down_only(path: Path) -> None:
     own = path.relative_to(SOURCE).parts[0].removesuffix(".py")
-    assert own in RANK, f"{own} has no layer: add it to LAYERS and to docs/architecture.md"
+    assert own in RANK, f"{own} has no layer: add it to docs/architecture.md"
     upward = {name for name in imported(path) if RANK.get(name, -1) > RANK[own]}
     assert not upward, f"{own} may not import {sorted(upward)}"
+
+
+def test_the_page_names_what_is_there() -> None:
+    there = {path.stem for path in SOURCE.glob("*.py")} | {path.parent.name for path in SOURCE.glob("*/__init__.py")}
+    assert set(RANK) == there
+    assert len(STAGES) == 8
+
+
+@pytest.mark.parametrize("stage", STAGES, ids=lambda names: names[0])
+def test_stages_use_what_the_page_says(stage: tuple[str, ...]) -> None:
+    paths = (path for name in stage for path in (*SOURCE.glob(f"{name}.py"), *(SOURCE / name).rglob("*.py")))
+    others = {name for names in STAGES for name in names} - set(stage)
+    assert {name for path in paths for name in imported(path)} & others == STAGES[stage]
 
 
 def test_only_proc_starts_programs() -> None:
