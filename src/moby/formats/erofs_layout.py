@@ -13,6 +13,7 @@ from enum import IntEnum
 from uuid import UUID
 
 from moby.errors import IntegrityError
+from moby.formats.crc32c import crc32c
 from moby.formats.entry import Kind
 
 MAGIC = 0xE0F5E1E2
@@ -140,8 +141,12 @@ class Superblock:
 
 
 def checksum(block: bytes | bytearray) -> bytes:
-    """The checksum of a superblock and the rest of its block: four bytes, which count as zero, from its fourth on."""
-    return _crc32c(b"%b\0\0\0\0%b" % (bytes(block[:4]), bytes(block[8:]))).to_bytes(4, "little")
+    """The checksum of a superblock and the rest of its block: four bytes, which count as zero, from its fourth on.
+
+    It is CRC-32C as Linux computes it, without the inversion at the end.
+    """
+    crc = crc32c(b"%b\0\0\0\0%b" % (bytes(block[:4]), bytes(block[8:])))
+    return (crc ^ 0xFFFFFFFF).to_bytes(4, "little")
 
 
 def encode_xattrs(xattrs: Iterable[tuple[str, bytes]], where: str) -> bytes:
@@ -166,23 +171,3 @@ def _xattr(name: str, value: bytes, where: str) -> bytes:
             record = XATTR.pack(len(rest), number, len(value)) + rest + value
             return record + bytes(-len(record) % 4)
     raise IntegrityError(f"EROFS cannot hold the attribute {name}", where=where, fix="remove it from the image")
-
-
-def _crc_table() -> tuple[int, ...]:
-    table = []
-    for value in range(256):
-        for _ in range(8):
-            value = value >> 1 ^ (0x82F63B78 if value & 1 else 0)
-        table.append(value)
-    return tuple(table)
-
-
-_CRC = _crc_table()
-
-
-def _crc32c(data: bytes) -> int:
-    """CRC-32C (Castagnoli) as Linux has it: started with ones, not inverted at the end."""
-    crc = 0xFFFFFFFF
-    for byte in data:
-        crc = crc >> 8 ^ _CRC[(crc ^ byte) & 0xFF]
-    return crc

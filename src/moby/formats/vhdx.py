@@ -14,6 +14,7 @@ from typing import BinaryIO
 
 from moby.errors import ConfigError
 from moby.formats import sparse
+from moby.formats.crc32c import crc32c
 
 MIB = 1 << 20
 SECTOR_BYTES = 512
@@ -46,7 +47,6 @@ _LOGICAL_SECTOR = uuid.UUID("8141bf1d-a96f-4709-ba47-f233a8faab5f")
 _PHYSICAL_SECTOR = uuid.UUID("cda348c7-445d-4471-9cc9-e9885251c556")
 # 2.5.1.1 "Payload Block States".
 _PRESENT = 6
-_CASTAGNOLI = 0x82F63B78
 
 
 def write(disk: BinaryIO, out: BinaryIO, *, id: uuid.UUID, block_bytes: int = MIB) -> None:
@@ -122,16 +122,3 @@ def _metadata(size: int, block_bytes: int, id: uuid.UUID) -> bytes:
 def _checked(raw: bytes) -> bytes:
     """``raw`` with its checksum after the signature."""
     return raw[:4] + crc32c(raw).to_bytes(4, "little") + raw[8:]
-
-
-def crc32c(data: bytes) -> int:
-    """The Castagnoli CRC (RFC 3720, B.4), which the standard library lacks; for small tables only."""
-    table = []
-    for value in range(256):
-        for _ in range(8):
-            value = value >> 1 ^ (_CASTAGNOLI if value & 1 else 0)
-        table.append(value)
-    crc = 0xFFFFFFFF
-    for byte in data:
-        crc = table[(crc ^ byte) & 0xFF] ^ crc >> 8
-    return crc ^ 0xFFFFFFFF

@@ -9,6 +9,7 @@ import pytest
 
 from moby.errors import ConfigError
 from moby.formats import vhdx
+from moby.formats.crc32c import crc32c
 from tests.support import disks
 
 ID = uuid.UUID(int=5)
@@ -20,11 +21,6 @@ class Huge(io.BytesIO):
 
     def seek(self, offset: int, whence: int = 0) -> int:
         return (64 << 40) + 512 if whence == io.SEEK_END else super().seek(offset, whence)
-
-
-def test_the_checksum_is_castagnoli() -> None:
-    assert vhdx.crc32c(b"123456789") == 0xE3069283
-    assert vhdx.crc32c(bytes(32)) == 0x8A9136AA  # RFC 3720, B.4
 
 
 @pytest.mark.parametrize(("block_bytes", "size"), [(MIB, 4100 * MIB), (32 * MIB, 300 * MIB + 512)])
@@ -45,7 +41,7 @@ def test_both_headers_and_both_region_tables_are_whole() -> None:
     for at, size in ((64 << 10, 4096), (128 << 10, 4096), (192 << 10, 64 << 10), (256 << 10, 64 << 10)):
         part = image[at : at + size]
         (checksum,) = struct.unpack_from("<I", part, 4)
-        assert vhdx.crc32c(part[:4] + bytes(4) + part[8:]) == checksum
+        assert crc32c(part[:4] + bytes(4) + part[8:]) == checksum
     assert image[192 << 10 : 256 << 10] == image[256 << 10 : 320 << 10]
     assert len(image) % MIB == 0
 
