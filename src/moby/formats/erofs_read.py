@@ -5,10 +5,10 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any, BinaryIO, cast
+from typing import BinaryIO
 
 from moby.errors import IntegrityError
-from moby.formats.catalog import NAME_BYTES, PATH_BYTES
+from moby.formats.catalog import PATH_BYTES
 from moby.formats.entry import Entry, Kind
 from moby.formats.erofs_layout import (
     COMPACT,
@@ -26,8 +26,9 @@ from moby.formats.erofs_layout import (
     Superblock,
     checksum,
 )
+from moby.formats.inodetree import Contents, walk
 from moby.formats.squashfs_layout import device_parts
-from moby.formats.stream import SMALL_BYTES
+from moby.formats.stream import SMALL_BYTES, read_all
 
 _SOCKET = 0o140000
 _CHUNK_BITS = 0x1F
@@ -42,6 +43,7 @@ class _Inode:
 
     number: int
     entry: Entry
+    size: int
     layout: Layout
     start: int
     after: int  # position behind inode and attributes
@@ -54,7 +56,8 @@ def read(stream: BinaryIO, *, where: str = "", max_entries: int = 1_000_000) -> 
     Sockets are left out: an entry stream has none. Raises ``IntegrityError`` for anything broken or hostile, and for
     compressed files.
     """
-    return _Reader(_Image(stream, where), max_entries).entries()
+    image = _Image(stream, where)
+    return walk(_Inodes(image), image.superblock.root, max_entries=max_entries)
 
 
 class _Image:
@@ -74,20 +77,16 @@ class _Image:
 
     def fail(self, what: str, entry: str = "") -> IntegrityError:
         """An error that names the image and the entry at hand."""
-        where = f"{self.where}: {entry!r}" if self.where and entry else self.where or (repr(entry) if entry else "")
-        return IntegrityError(what, where=where)
+        return IntegrityError(what, where=": ".join(filter(None, (self.where, entry and repr(entry)))))
 
     def read(self, position: int, count: int) -> bytes:
         """Exactly ``count`` bytes of the image."""
         if position >> 62:
             raise self.fail("a position outside of the image")
         self._stream.seek(self._base + position)
-        data = self._stream.read(count)
-        while len(data) < count:
-            more = self._stream.read(count - len(data))
-            if not more:
-                raise self.fail("the image ends early, or names bytes outside of it")
-            data += more
+        data = read_all(self._stream, count)
+        if len(data) < count:
+            raise self.fail("the image ends early, or names bytes outside of it")
         return data
 
     def _check(self, head: bytes) -> None:
@@ -97,80 +96,26 @@ class _Image:
             raise self.fail(f"expected checksum {head[4:8].hex()}, got {checksum(data).hex()}")
 
 
-class _Reader:
-    def __init__(self, image: _Image, max_entries: int) -> None:
+class _Inodes:
+    """The inodes of an image, as ``inodetree`` asks for them."""
+
+    def __init__(self, image: _Image) -> None:
         self._image = image
-        self._left = max_entries
-        self._seen: set[int] = set()
-        self._linked: dict[int, str] = {}
+        self.fail = image.fail
 
-    def entries(self) -> Iterator[Entry]:
-        """Everything below the root."""
-        root = self._inode(self._image.superblock.root)
-        if root is None or root.entry.kind is not Kind.DIRECTORY:
-            raise self._image.fail("the root is no directory")
-        pending = [self._listing(root, "")]
-        while pending:
-            found = next(pending[-1], None)
-            if found is None:
-                pending.pop()
-                continue
-            path, number = found
-            inode = self._inode(number)
-            if inode is None:
-                continue
-            yield from self._give(inode, path)
-            if inode.entry.kind is Kind.DIRECTORY:
-                pending.append(self._listing(inode, path))
-
-    def _give(self, inode: _Inode, path: str) -> Iterator[Entry]:
-        """The entry of one name."""
-        entry = inode.entry
-        self._left -= 1
-        if self._left < 0:
-            raise self._image.fail("the image has too many entries", path)
-        if entry.kind is Kind.DIRECTORY or entry.links == 1:
-            yield from self._body(inode, replace(entry, path=path, links=1))
-        elif inode.number in self._linked:
-            yield replace(entry, path=path, kind=Kind.HARDLINK, target=self._linked[inode.number], size=0, links=1)
-        else:
-            self._linked[inode.number] = path
-            yield from self._body(inode, replace(entry, path=path))
-
-    def _body(self, inode: _Inode, entry: Entry) -> Iterator[Entry]:
-        if entry.kind is Kind.SYMLINK:
-            if not 0 < entry.size <= PATH_BYTES:
-                raise self._image.fail(f"a link target of {entry.size} bytes", entry.path)
-            target = self._stream(inode, entry.path).read()
-            yield replace(entry, size=0, target=target.decode("utf-8", "surrogateescape"))
-        elif entry.kind is not Kind.FILE:
-            yield replace(entry, size=0)
-        elif entry.size <= SMALL_BYTES:
-            yield replace(entry, data=self._stream(inode, entry.path).read())
-        else:
-            body = self._stream(inode, entry.path)
-            yield replace(entry, data=cast(BinaryIO, body))
-            body.close()
-
-    def _listing(self, inode: _Inode, path: str) -> Iterator[tuple[str, int]]:
-        """Path and inode of what a directory holds. A directory that comes twice would be a loop."""
-        image = self._image
-        if inode.number in self._seen:
-            raise image.fail("a directory stands at two places", path)
-        self._seen.add(inode.number)
-        body = self._stream(inode, path)
-        last = b""
-        while block := body.read(image.block_bytes):
+    def names(self, inode: _Inode, path: str) -> Iterator[tuple[bytes, int | None]]:
+        """The names in a directory and their inodes' numbers; None for those of itself and its parent."""
+        body = Contents(self.pieces(inode, path))
+        while block := body.read(self._image.block_bytes):
             for name, number in self._names(block, path):
-                if name <= last or b"/" in name or b"\0" in name or len(name) > NAME_BYTES:
-                    raise image.fail(f"a name {name!r} after {last!r}", path)
-                last = name
-                if name not in (b".", b".."):
-                    text = name.decode("utf-8", "surrogateescape")
-                    full = f"{path}/{text}" if path else text
-                    if len(full) > PATH_BYTES:
-                        raise image.fail("a path is too long", full[:80])
-                    yield full, number
+                yield name, None if name in (b".", b"..") else number
+
+    def pieces(self, inode: _Inode, path: str) -> Iterator[bytes]:
+        """The bytes of a file, directory or link."""
+        for length, position in self._extents(inode, path):
+            for done in range(0, length, SMALL_BYTES):
+                count = min(length - done, SMALL_BYTES)
+                yield bytes(count) if position is None else self._image.read(position + done, count)
 
     def _names(self, block: bytes, path: str) -> Iterator[tuple[bytes, int]]:
         """The names in one block of a directory; the first one begins where the table of entries ends."""
@@ -187,8 +132,8 @@ class _Reader:
             name = block[at:end]
             yield name.split(b"\0", 1)[0] if end == len(block) else name, number
 
-    def _inode(self, number: int) -> _Inode | None:
-        """An inode; None for a socket."""
+    def inode(self, number: int, path: str) -> _Inode | None:
+        """An inode with what it says of itself; None for a socket."""
         image = self._image
         position = image.superblock.meta_block * image.block_bytes + number * SLOT_BYTES
         data = image.read(position, COMPACT.size)
@@ -216,13 +161,19 @@ class _Reader:
             uid=uid,
             gid=gid,
             mtime_s=mtime_s,
-            size=size,
+            size=size if kind is Kind.FILE else 0,
             major=major,
             minor=minor,
             links=max(links, 1),
             xattrs=self._xattrs(position + len(data), xattr_bytes) if count else (),
         )
-        return _Inode(number, entry, Layout(form >> 1), start, position + len(data) + xattr_bytes)
+        inode = _Inode(number, entry, size, Layout(form >> 1), start, position + len(data) + xattr_bytes)
+        return replace(inode, entry=replace(entry, target=self._target(inode, path))) if kind is Kind.SYMLINK else inode
+
+    def _target(self, inode: _Inode, path: str) -> str:
+        if not 0 < inode.size <= PATH_BYTES:
+            raise self._image.fail(f"a link target of {inode.size} bytes", path)
+        return b"".join(self.pieces(inode, path)).decode("utf-8", "surrogateescape")
 
     def _xattrs(self, position: int, size: int) -> tuple[tuple[str, bytes], ...]:
         """An inode's attributes: those that it shares with others by number, then its own."""
@@ -254,12 +205,9 @@ class _Reader:
         name = XATTR_PREFIXES[prefix] + data[XATTR.size : middle].decode("utf-8", "surrogateescape")
         return name, data[middle:end], end + -end % 4
 
-    def _stream(self, inode: _Inode, path: str) -> _Body:
-        return _Body(self._image, self._extents(inode, path), inode.entry.size)
-
     def _extents(self, inode: _Inode, path: str) -> Iterator[Extent]:
         """Where a file's, directory's or link's bytes are."""
-        image, size = self._image, inode.entry.size
+        image, size = self._image, inode.size
         if inode.layout is Layout.PLAIN:
             yield size, inode.start * image.block_bytes
         elif inode.layout is Layout.INLINE:
@@ -273,7 +221,7 @@ class _Reader:
 
     def _chunks(self, inode: _Inode) -> Iterator[Extent]:
         """Pieces of equal size, each with its own block: four bytes, or eight with a device before them."""
-        image, left = self._image, inode.entry.size
+        image, left = self._image, inode.size
         if inode.start & 0xFFFF & ~(_CHUNK_BITS | _CHUNK_INDEXES):
             raise image.fail(f"a chunk format {inode.start:#x}")
         width = 8 if inode.start & _CHUNK_INDEXES else 4
@@ -287,39 +235,3 @@ class _Reader:
             yield min(size, left), None if block == NULL_BLOCK else block * image.block_bytes
             left -= size
             at += width
-
-
-class _Body(io.RawIOBase):
-    """Bytes of a file, from one extent after another."""
-
-    def __init__(self, image: _Image, extents: Iterator[Extent], size: int) -> None:
-        super().__init__()
-        self._image = image
-        self._extents = extents
-        self._left = size
-        self._extent: Extent = (0, None)
-
-    def readable(self) -> bool:
-        return True
-
-    def read(self, size: int | None = -1) -> bytes:
-        if self.closed:
-            raise ValueError("read after the next entry was taken")
-        wanted = self._left if size is None or size < 0 else min(size, self._left)
-        self._left -= wanted
-        parts = []
-        while wanted:
-            length, position = self._extent
-            if not length:
-                self._extent = next(self._extents)
-                continue
-            count = min(length, wanted, SMALL_BYTES)
-            parts.append(bytes(count) if position is None else self._image.read(position, count))
-            self._extent = length - count, None if position is None else position + count
-            wanted -= count
-        return b"".join(parts)
-
-    def readinto(self, buffer: Any) -> int:
-        data = self.read(len(buffer))
-        buffer[: len(data)] = data
-        return len(data)

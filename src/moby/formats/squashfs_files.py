@@ -11,6 +11,7 @@ from moby.formats.digests import Digests
 from moby.formats.entry import Entry
 from moby.formats.squashfs_blocks import FRAGMENTS, Blocks
 from moby.formats.squashfs_layout import NONE_32
+from moby.formats.stream import read_all
 
 EMPTY = NONE_32  # the number of all files without contents
 
@@ -118,10 +119,7 @@ class Files:
 
 def _take(stream: BinaryIO, count: int, where: str) -> bytes:
     """Exactly ``count`` bytes."""
-    data = stream.read(count)
-    while len(data) < count:
-        more = stream.read(count - len(data))
-        if not more:
-            raise IntegrityError(f"{count - len(data)} bytes are missing at the end", where=where)
-        data += more
+    data = read_all(stream, count)
+    if len(data) < count:
+        raise IntegrityError(f"{count - len(data)} bytes are missing at the end", where=where)
     return data

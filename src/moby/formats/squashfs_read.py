@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import io
 import sys
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any, BinaryIO, cast
+from typing import BinaryIO
 
 from moby.formats.catalog import NAME_BYTES, PATH_BYTES
 from moby.formats.entry import Entry, Kind
+from moby.formats.inodetree import walk
 from moby.formats.squashfs_layout import (
     DIRECTORY,
     DIRECTORY_EXTENDED,
@@ -29,7 +29,6 @@ from moby.formats.squashfs_layout import (
     device_parts,
 )
 from moby.formats.squashfs_tables import Cursor, Image
-from moby.formats.stream import SMALL_BYTES
 
 _KINDS = {
     Type.DIRECTORY: Kind.DIRECTORY,
@@ -64,69 +63,24 @@ def read(stream: BinaryIO, *, where: str = "", max_entries: int = 1_000_000) -> 
     Contents up to ``SMALL_BYTES`` are given as bytes, larger ones as a stream that is valid until the next entry.
     Sockets are left out: an entry stream has none. Raises ``IntegrityError`` for anything broken or hostile.
     """
-    return _Reader(Image(stream, where), max_entries).entries()
+    image = Image(stream, where)
+    return walk(_Inodes(image), image.superblock.root, max_entries=max_entries)
 
 
-class _Reader:
-    def __init__(self, image: Image, max_entries: int) -> None:
+class _Inodes:
+    """The inodes of an image, as ``inodetree`` asks for them."""
+
+    def __init__(self, image: Image) -> None:
         self._image = image
-        self._left = max_entries
-        self._seen: set[int] = set()
-        self._linked: dict[int, str] = {}
+        self.fail = image.fail
 
-    def entries(self) -> Iterator[Entry]:
-        """Everything below the root."""
-        root = self._inode(self._image.superblock.root)
-        if root.entry.kind is not Kind.DIRECTORY:
-            raise self._image.fail("the root is no directory")
-        pending = [self._listing(root, "")]
-        while pending:
-            found = next(pending[-1], None)
-            if found is None:
-                pending.pop()
-                continue
-            path, reference = found
-            inode = self._inode(reference)
-            yield from self._give(inode, path)
-            if inode.entry.kind is Kind.DIRECTORY:
-                pending.append(self._listing(inode, path))
-
-    def _give(self, inode: _Inode, path: str) -> Iterator[Entry]:
-        """The entry of one name."""
-        entry = inode.entry
-        self._left -= 1
-        if self._left < 0:
-            raise self._image.fail("the image has too many entries", path)
-        if entry.kind is Kind.DIRECTORY or entry.links == 1:
-            yield from self._body(inode, replace(entry, path=path, links=1))
-        elif inode.number in self._linked:
-            yield replace(entry, path=path, kind=Kind.HARDLINK, target=self._linked[inode.number], size=0, links=1)
-        else:
-            self._linked[inode.number] = path
-            yield from self._body(inode, replace(entry, path=path))
-
-    def _body(self, inode: _Inode, entry: Entry) -> Iterator[Entry]:
-        if entry.kind is not Kind.FILE:
-            yield entry
-            return
-        body = _Body(self._image, inode)
-        if entry.size <= SMALL_BYTES:
-            yield replace(entry, data=body.read())
-            return
-        yield replace(entry, data=cast(BinaryIO, body))
-        body.close()
-
-    def _listing(self, inode: _Inode, path: str) -> Iterator[tuple[str, int]]:
-        """Path and inode reference of what a directory holds. A directory that comes twice would be a loop."""
+    def names(self, inode: _Inode, path: str) -> Iterator[tuple[bytes, int | None]]:
+        """The names in a directory and their inodes' references; None for a socket's."""
         image = self._image
-        if inode.number in self._seen:
-            raise image.fail("a directory stands at two places", path)
-        self._seen.add(inode.number)
         left = inode.size - SIZE_EXTRA
         if left <= 0:
             return
         cursor = Cursor(image, image.superblock.directory_table, inode.start)
-        last = b""
         while left > 0:
             count, block, _ = RUN.unpack(cursor.take(RUN.size))
             left -= RUN.size
@@ -135,24 +89,30 @@ class _Reader:
             for _ in range(count + 1):
                 offset, _, kind, size = DIRENT.unpack(cursor.take(DIRENT.size))
                 name = cursor.take(size + 1) if size < NAME_BYTES else b""
-                if name <= last or b"/" in name or b"\0" in name or name in (b".", b".."):
-                    raise image.fail(f"a name {name!r} after {last!r}", path)
+                if name in (b".", b".."):
+                    raise image.fail(f"a name {name!r}", path)
                 left -= DIRENT.size + len(name)
-                last = name
-                if kind != Type.SOCKET:
-                    yield self._path(path, name), block << 16 | offset
+                yield name, None if kind == Type.SOCKET else block << 16 | offset
         if left:
             raise image.fail("a directory's size is wrong", path)
 
-    def _path(self, parent: str, name: bytes) -> str:
-        path = (
-            f"{parent}/{name.decode('utf-8', 'surrogateescape')}" if parent else name.decode("utf-8", "surrogateescape")
-        )
-        if len(path) > PATH_BYTES:
-            raise self._image.fail("a path is too long", path[:80])
-        return path
+    def pieces(self, inode: _Inode, path: str) -> Iterator[bytes]:
+        """The blocks of a file, then its tail."""
+        image, left, position = self._image, inode.size, inode.start
+        for word in inode.words:
+            size = min(left, image.superblock.block_bytes)
+            data = image.block(position, word, size) if word else b""
+            yield data.ljust(size, b"\0")
+            position += word & 0xFFFFFF
+            left -= size
+        if left:
+            tail = image.fragment(inode.fragment)[inode.offset : inode.offset + left]
+            if len(tail) < left:
+                raise image.fail("a tail is outside of its fragment", path)
+            yield tail
 
-    def _inode(self, reference: int) -> _Inode:
+    def inode(self, reference: int, path: str) -> _Inode:
+        """An inode with what it says of itself."""
         image = self._image
         cursor = Cursor(image, image.superblock.inode_table, reference)
         kind, mode, uid, gid, mtime_s, number = HEAD.unpack(cursor.take(HEAD.size))
@@ -217,58 +177,3 @@ class _Reader:
             entry = replace(entry, major=major, minor=minor)
         xattr = NUMBER.unpack(cursor.take(NUMBER.size))[0] if extended else NONE_32
         return replace(inode, entry=replace(entry, links=max(links, 1), xattrs=image.xattrs(xattr)))
-
-
-class _Body(io.RawIOBase):
-    """The contents of a file, read block by block."""
-
-    def __init__(self, image: Image, inode: _Inode) -> None:
-        super().__init__()
-        self._image = image
-        self._inode = inode
-        self._next = 0
-        self._position = inode.start
-        self._left = inode.size
-        self._block = b""
-        self._offset = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def read(self, size: int | None = -1) -> bytes:
-        if self.closed:
-            raise ValueError("read after the next entry was taken")
-        wanted = self._left + len(self._block) - self._offset if size is None or size < 0 else size
-        parts = []
-        while wanted > 0:
-            if self._offset == len(self._block):
-                if not self._left:
-                    break
-                self._block, self._offset = self._more(), 0
-            part = self._block[self._offset : self._offset + wanted]
-            self._offset += len(part)
-            wanted -= len(part)
-            parts.append(part)
-        return b"".join(parts)
-
-    def readinto(self, buffer: Any) -> int:
-        data = self.read(len(buffer))
-        buffer[: len(data)] = data
-        return len(data)
-
-    def _more(self) -> bytes:
-        """The next block, or the tail."""
-        inode, image = self._inode, self._image
-        size = min(self._left, image.superblock.block_bytes)
-        if self._next < len(inode.words):
-            word = inode.words[self._next]
-            data = image.block(self._position, word, size) if word else b""
-            self._position += word & 0xFFFFFF
-            self._next += 1
-            data = data.ljust(size, b"\0")
-        else:
-            data = image.fragment(inode.fragment)[inode.offset : inode.offset + size]
-            if len(data) < size:
-                raise image.fail("a tail is outside of its fragment")
-        self._left -= size
-        return data

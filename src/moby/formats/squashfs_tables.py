@@ -27,6 +27,7 @@ from moby.formats.squashfs_layout import (
     Compression,
     Superblock,
 )
+from moby.formats.stream import read_all
 
 _CACHED_METADATA = 64
 _CACHED_FRAGMENTS = 4
@@ -74,20 +75,16 @@ class Image:
 
     def fail(self, what: str, entry: str = "") -> IntegrityError:
         """An error that names the image and the entry at hand."""
-        where = f"{self.where}: {entry!r}" if self.where and entry else self.where or repr(entry) if entry else ""
-        return IntegrityError(what, where=where or self.where)
+        return IntegrityError(what, where=": ".join(filter(None, (self.where, entry and repr(entry)))))
 
     def read(self, position: int, count: int) -> bytes:
         """Exactly ``count`` bytes of the image."""
         if not 0 <= position <= self.superblock.size_bytes - count:
             raise self.fail(f"{count} bytes at {position} are outside of the image")
         self._stream.seek(self._base + position)
-        data = self._stream.read(count)
-        while len(data) < count:
-            more = self._stream.read(count - len(data))
-            if not more:
-                raise self.fail("the image is truncated")
-            data += more
+        data = read_all(self._stream, count)
+        if len(data) < count:
+            raise self.fail("the image is truncated")
         return data
 
     def block(self, position: int, word: int, limit: int) -> bytes:

@@ -126,6 +126,17 @@ class Body(io.RawIOBase):
         return len(data)
 
 
+def read_all(stream: BinaryIO, count: int) -> bytes:
+    """The next ``count`` bytes, fewer only where the stream ends."""
+    data = stream.read(count)
+    while len(data) < count:
+        more = stream.read(count - len(data))
+        if not more:
+            break
+        data += more
+    return data
+
+
 def copy(source: BinaryIO, out: BinaryIO, size: int, *, where: str) -> None:
     """Copy exactly ``size`` bytes in chunks; ``IntegrityError`` when ``source`` ends before."""
     left = size
