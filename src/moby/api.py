@@ -26,8 +26,9 @@ from moby.components.tools import host_architecture
 from moby.config import load
 from moby.config.fields import file_path
 from moby.config.model import Config
+from moby.config.places import in_order
 from moby.context import Context, variable
-from moby.errors import ConfigError
+from moby.errors import ConfigError, MobyError, together
 from moby.oci import usage
 from moby.oci.engine import Engine
 from moby.oci.image import Image
@@ -146,13 +147,18 @@ def build(
     with usage.using(store, context.environment), log.step(f"Building {files[-1]}"):
         components = Components(context, store)
         with timing.stage("read YAML"):
-            config = read(files, components, context=context, stdin=stdin, seen=seen.append)
+            found = draft(files, components, context=context, stdin=stdin, seen=seen.append)
+        config = found.config
         if not formats and not output:
+            found = with_formats(found)
             formats = asked_formats(config)
-            job = outputs.check(formats=formats, name=name, directory=directory, architecture=target)
-        options = _for_config(options, config, job)
+        if not found.faults:
+            job = outputs.check(
+                formats=formats, name=name, directory=directory, output=output or None, architecture=target
+            )
+            options = _for_config(options, config, job)
         with timing.stage("plan"):
-            decided = settle(config, components, store, context=context, options=options)
+            decided = settle(found, components, store, context=context, options=options)
         for warning in decided.warnings:
             log.info(f"warning: {warning}")
         settings = _settings(job, components, target, options, store, context)
@@ -305,12 +311,16 @@ def decide(
     context: Context,
     options: BuildOptions | None = None,
     stdin: BinaryIO | None = None,
+    layers: bool = True,
 ) -> Plan:
-    """The plan of YAML files, with every image in ``store``. Raises ``MobyError``."""
+    """The plan of YAML files, with every image in ``store``. Raises ``MobyError``.
+
+    Without ``layers`` images are not pulled, only their configurations; components are built all the same.
+    """
     components = Components(context, store)
-    config = read(sources, components, context=context, stdin=stdin)
+    found = draft(sources, components, context=context, stdin=stdin)
     options = with_lock(options or BuildOptions(), _files(sources))
-    return settle(config, components, store, context=context, options=options)
+    return settle(found, components, store, context=context, options=options, layers=layers)
 
 
 def with_lock(options: BuildOptions, files: Sequence[str]) -> BuildOptions:
@@ -320,15 +330,22 @@ def with_lock(options: BuildOptions, files: Sequence[str]) -> BuildOptions:
 
 
 def asked_formats(config: Config) -> tuple[str, ...]:
-    """The formats that files of March 2017 ask for. Raises ``ConfigError`` with the place of one not made here."""
-    for index, wanted in enumerate(config.outputs):
+    """The formats that files of March 2017 ask for."""
+    return tuple(dict.fromkeys(wanted.modern for wanted in config.outputs))
+
+
+def with_formats(found: load.Draft) -> load.Draft:
+    """``found`` with the faults of formats that files of March 2017 ask for and that are not made here."""
+    faults = []
+    for index, wanted in enumerate(found.config.outputs):
         if wanted.modern not in outputs.FORMATS:
-            where = config.places.where(("outputs", index, "format"))
+            where = found.config.places.where(("outputs", index, "format"))
             near = difflib.get_close_matches(wanted.modern, outputs.FORMATS, n=1)
             fix = f"did you mean {near[0]}?" if near else "one of " + ", ".join(sorted(outputs.FORMATS))
             spelt = f", spelt {wanted.format!r} here," if wanted.format != wanted.modern else ""
-            raise ConfigError(f"format {wanted.modern!r}{spelt} is not one that can be made", where=where, fix=fix)
-    return tuple(dict.fromkeys(wanted.modern for wanted in config.outputs))
+            what = f"format {wanted.modern!r}{spelt} is not one that can be made"
+            faults.append(ConfigError(what, where=where, fix=fix))
+    return replace(found, faults=(*found.faults, *faults))
 
 
 def _pushes(config: Config, made: Sequence[Artifact]) -> Iterator[str]:
@@ -341,18 +358,46 @@ def _pushes(config: Config, made: Sequence[Artifact]) -> Iterator[str]:
     )
 
 
-def settle(config: Config, components: Components, store: Store, *, context: Context, options: BuildOptions) -> Plan:
-    """The plan of a configuration that ``read`` gave with the same ``components``. Raises ``MobyError``."""
+def settle(
+    found: load.Draft,
+    components: Components,
+    store: Store,
+    *,
+    context: Context,
+    options: BuildOptions,
+    layers: bool = True,
+) -> Plan:
+    """The plan of a configuration that ``draft`` gave with the same ``components``. Raises ``MobyError``.
+
+    First the configurations of all images are fetched, which are small, and everything is checked; what is wrong in
+    the YAML and in the images comes in one error. Only then images are pulled, with ``layers``, and components built.
+    """
+    config, faults = found.config, list[MobyError](found.faults)
+    if not found.is_readable:
+        raise together(in_order(faults, found.files))
     policy = PullPolicy.ALWAYS if options.pull else PullPolicy.MISSING
     locked = pins.Pins.read(options.lock) if options.lock is not None else None
     engine = Engine.of(context.environment) if options.docker else None
     with Registry.connect(context) as registry:
-        verifier = _verifier(config, store, registry, context=context, options=options)
+        verifier = None
+        try:
+            verifier = _verifier(config, store, registry, context=context, options=options)
+        except ConfigError as error:
+            faults.append(error)
         source = ImageSource(store, registry, policy, verifier=verifier, engine=engine)
-        images: pins.Resolver = _Images(components, source)
-        if locked is not None:
-            images = pins.Pinned(images, locked, where=str(options.lock), locked=options.locked)
-        return plan(config, images, architecture=architecture(options.architecture), look=_look)
+        images = _Images(components, source)
+
+        def planned() -> Plan:
+            resolver: pins.Resolver = images
+            if locked is not None:
+                resolver = pins.Pinned(images, locked, where=str(options.lock), locked=options.locked)
+            target = architecture(options.architecture)
+            return plan(config, resolver, architecture=target, look=_look, known=faults, order=found.files)
+
+        made = planned()
+        if not images.get(layers=layers):
+            return made
+        return planned()
 
 
 def _look(path: Path) -> os.stat_result:
@@ -396,15 +441,20 @@ def _head(path: Path, limit_bytes: int) -> bytes:
         return stream.read(limit_bytes)
 
 
-def read(
+def read(sources: Sources, components: Components, *, context: Context, stdin: BinaryIO | None = None) -> Config:
+    """The merged configuration of YAML files, with ``@pkg:`` names replaced. Raises ``ConfigError``."""
+    return draft(sources, components, context=context, stdin=stdin).checked()
+
+
+def draft(
     sources: Sources,
     components: Components,
     *,
     context: Context,
     stdin: BinaryIO | None = None,
     seen: Callable[[Seen], None] | None = None,
-) -> Config:
-    """The merged configuration of YAML files, with ``@pkg:`` names replaced. Raises ``ConfigError``.
+) -> load.Draft:
+    """As ``read``, with all faults in the result instead of an error.
 
     ``seen`` is told the name of each file and the SHA-256 (hex) of its bytes.
     """
@@ -418,7 +468,7 @@ def read(
         if seen is not None:
             seen((source, hashlib.sha256(text).hexdigest()))
 
-    return load.load(_files(sources), context=context, templates=template, stdin=stdin, seen=hashed)
+    return load.draft(_files(sources), context=context, templates=template, stdin=stdin, seen=hashed)
 
 
 def run(
@@ -487,15 +537,30 @@ def qemu_finder(context: Context) -> Finder:
 
 
 class _Images:
-    """Gives the planner its images: components, built when the store lacks them; the rest from store or registry."""
+    """Gives the planner its images: components, and what the store or a registry has.
+
+    At first an image that is not in the store is only its configuration; ``get`` gets the rest of it.
+    """
 
     def __init__(self, components: Components, source: ImageSource) -> None:
         self._components = components
         self._source = source
+        self._looking = True
+        self._layers = False
+        self._foreseen = False
 
     def resolve(self, reference: Reference, platform: Platform) -> Image:
         """The image for ``platform``. Raises ``MobyError`` that says where it was looked for."""
-        return self._components.resolve(reference, platform) or self._source.resolve(reference, platform)
+        if self._looking and (component := self._components.foresee(reference, platform)):
+            self._foreseen = True
+            return component
+        source = self._source.resolve if self._layers else self._source.look
+        return self._components.resolve(reference, platform) or source(reference, platform)
+
+    def get(self, *, layers: bool) -> bool:
+        """Let ``resolve`` build components, and pull images if ``layers``; False when it has nothing to get."""
+        self._looking, self._layers = False, layers
+        return self._foreseen or (layers and self._source.is_waiting)
 
 
 def _files(sources: Sources) -> tuple[str, ...]:

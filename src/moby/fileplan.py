@@ -11,7 +11,7 @@ from pathlib import Path
 from moby import metadata
 from moby.config import fields
 from moby.config.model import Config, FileSpec
-from moby.errors import ConfigError
+from moby.errors import ConfigError, MobyError
 from moby.formats.entry import Kind
 
 # Asks the build host about a file; raises OSError when it is not there.
@@ -38,7 +38,7 @@ class FilePlan:
 
 
 def files(
-    config: Config, ids: Mapping[str, int], home: Path, look: Look, faults: list[ConfigError]
+    config: Config, ids: Mapping[str, int], home: Path, look: Look, faults: list[MobyError]
 ) -> Iterator[FilePlan]:
     """The entries of ``files``; ``ids`` are the containers' numbers, and what is wrong is added to ``faults``."""
     for index, file in enumerate(config.files or ()):

@@ -15,8 +15,10 @@ from moby.config import decode, fields, legacy
 from moby.config.container import ImageEntry, ImageLabel, Mount
 from moby.config.model import Config, KernelSpec, VolumeSpec
 from moby.config.places import Path as Place
+from moby.config.places import in_order
+from moby.config.salvage import UNKNOWN
 from moby.effective import Effective, Origin, effective
-from moby.errors import ConfigError, MobyError
+from moby.errors import ConfigError, IntegrityError, MobyError, RegistryError, together
 from moby.fileplan import FilePlan, Look
 from moby.oci.image import Image
 from moby.oci.manifest import Platform
@@ -130,19 +132,24 @@ def plan(
     architecture: str,
     home: Path | None = None,
     look: Look = Path.stat,
+    known: Sequence[MobyError] = (),
+    order: Sequence[str] = (),
 ) -> Plan:
     """Decide everything for ``config`` on ``linux/architecture``.
 
-    ``home`` is what ``~/`` in ``source:`` means and ``look`` asks about a source; both default to the host's. Raises
-    ``ConfigError`` with all faults of labels and sources, or what the resolver raises, with the image's place.
+    ``home`` is what ``~/`` in ``source:`` means and ``look`` asks about a source; both default to the host's.
+
+    Raises one ``MobyError`` that carries everything wrong, by its place in the files, which come in ``order``: what is
+    ``known`` to be (``config`` is what was left of the files then), images that the resolver does not give, labels
+    and sources. It is of the resolver's kind when only images are missing, else a ``ConfigError``.
     """
     target = Platform(os="linux", architecture=architecture)
-    pins = _resolve(config, resolver, target)
-    faults: list[ConfigError] = []
+    faults: list[MobyError] = list(known)
+    pins = _resolve(config, resolver, target, faults)
     containers = tuple(_containers(config, pins, target, faults))
     files = tuple(fileplan.files(config, container_ids(config), home or Path.home(), look, faults))
     if faults:
-        raise ConfigError.gather(faults)
+        raise together(in_order(faults, order or config.places.files()))
     return Plan(
         architecture=architecture,
         kernel=_kernel(config.kernel, pins, target),
@@ -180,13 +187,19 @@ def _entries(config: Config) -> Iterator[tuple[Section, int, ImageEntry]]:
         yield from ((section, index, entry) for index, entry in enumerate(entries))
 
 
-def _resolve(config: Config, resolver: Resolver, target: Platform) -> _Pins:
+def _resolve(config: Config, resolver: Resolver, target: Platform, faults: list[MobyError]) -> _Pins:
+    """The images that there are; for each that is not there is a fault, at the place that asks for it first."""
     pins: dict[tuple[Reference, Platform], Image] = {}
+    asked = {(Reference.parse(UNKNOWN), target)}
     for place, reference, platform in images(config, target):
-        if (reference, platform) in pins:
+        if (reference, platform) in asked:
             continue
+        asked.add((reference, platform))
         try:
             pins[reference, platform] = resolver.resolve(reference, platform)
+        except (ConfigError, RegistryError, IntegrityError) as error:
+            error.where = ", ".join(filter(None, (config.places.where(place), error.where)))
+            faults.append(error)
         except MobyError as error:
             error.where = ", ".join(filter(None, (config.places.where(place), error.where)))
             raise
@@ -227,20 +240,26 @@ def _volume(volume: VolumeSpec, pins: _Pins, target: Platform) -> VolumePlan:
 
 
 def _labels(
-    config: Config, pins: _Pins, target: Platform, faults: list[ConfigError]
+    config: Config, pins: _Pins, target: Platform, faults: list[MobyError]
 ) -> dict[Reference, ImageLabel | None]:
     """The settings in the labels of all containers' images; an image whose label is faulty is left out."""
     labels: dict[Reference, ImageLabel | None] = {}
-    for reference in dict.fromkeys(Reference.parse(entry.image) for _, _, entry in _entries(config)):
+    asked: set[Reference] = set()
+    for section, index, entry in _entries(config):
+        reference = Reference.parse(entry.image)
+        if reference in asked or (reference, target) not in pins:
+            continue
+        asked.add(reference)
         text = (pins[reference, target].config.labels or {}).get(decode.LABEL, "")
         try:
             labels[reference] = decode.label(text, image=str(reference))
         except ConfigError as error:
-            faults.append(error)
+            where = config.places.where((section, index, "image"))
+            faults += (ConfigError(f"{each.where}: {each.what}", where=where, fix=each.fix) for each in error.each)
     return labels
 
 
-def _containers(config: Config, pins: _Pins, target: Platform, faults: list[ConfigError]) -> Iterator[ContainerPlan]:
+def _containers(config: Config, pins: _Pins, target: Platform, faults: list[MobyError]) -> Iterator[ContainerPlan]:
     labels = _labels(config, pins, target, faults)
     ids = container_ids(config)
     roots: dict[Reference, str] = {}

@@ -1,7 +1,7 @@
 """The catalogue of wrong configurations, ``tests/golden/errors/NAME.txt``: what is wrong, what is said, what is right.
 
 === wrong            the YAML file f.yml (with a name, another file: === wrong b.yml)
-=== wrong label      the label of image x
+=== wrong label      the label of image x; there is no image called gone
 === message          all that is said, one fault a line
 === right            the same, mended
 === right label
@@ -19,9 +19,12 @@ from moby.config import load
 from moby.config.decode import LABEL
 from moby.config.legacy import translate
 from moby.config.model import Config
+from moby.config.places import in_order
 from moby.config.source import read
-from moby.errors import ConfigError
-from moby.oci.manifest import ImageConfig
+from moby.errors import ConfigError, MobyError, RegistryError, together
+from moby.oci.image import Image
+from moby.oci.manifest import ImageConfig, Platform
+from moby.oci.reference import Reference
 from moby.plan import Plan, plan
 from tests.support.plans import Shelf
 
@@ -44,8 +47,8 @@ class Case:
         """What is said now; empty when nothing is wrong."""
         try:
             planned(self.wrong)
-        except ConfigError as error:
-            return "".join(f"{each}\n" for each in (error, *error.others))
+        except MobyError as error:
+            return "".join(f"{each}\n" for each in error.each)
         return ""
 
     def write(self, message: str) -> None:
@@ -61,6 +64,11 @@ def cases() -> list[Case]:
 
 def config(texts: Mapping[str, str]) -> Config:
     """The configuration of all files. Raises ``ConfigError``."""
+    return draft(texts).checked()
+
+
+def draft(texts: Mapping[str, str]) -> load.Draft:
+    """The configuration of all files with its faults."""
     translations, failures = [], []
     for name, text in texts.items():
         if name == _LABEL:
@@ -71,13 +79,25 @@ def config(texts: Mapping[str, str]) -> Config:
             failures.append(error)
         else:
             translations.append(load.expand(document, _component, Path()))
-    return load.assemble(translations, failures)
+    return load.assemble(translations, failures, files=tuple(name for name in texts if name != _LABEL))
+
+
+class _Shop(Shelf):
+    """Has everything but one image."""
+
+    def resolve(self, reference: Reference, platform: Platform) -> Image:
+        if reference.repository == "library/gone":
+            raise RegistryError("image not found", where=str(reference), fix="check the name")
+        return super().resolve(reference, platform)
 
 
 def planned(texts: Mapping[str, str]) -> Plan:
-    """The plan of all files, with images that are nothing but their configuration. Raises ``ConfigError``."""
+    """The plan of all files, with images that are nothing but their configuration. Raises ``MobyError``."""
     labels = {LABEL: texts[_LABEL]} if _LABEL in texts else {}
-    return plan(config(texts), Shelf({"x": ImageConfig(labels=labels)}), architecture="amd64")
+    found, shop = draft(texts), _Shop({"x": ImageConfig(labels=labels)})
+    if not found.is_readable:
+        raise together(in_order(found.faults, found.files))
+    return plan(found.config, shop, architecture="amd64", known=found.faults, order=found.files)
 
 
 def _component(kind: str, argument: str, directory: Path | None) -> str:

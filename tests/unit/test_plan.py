@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from moby.config.load import parse
 from moby.config.model import Config
-from moby.errors import ConfigError, RegistryError
+from moby.errors import ConfigError, MobyError, RegistryError
 from moby.formats.entry import Kind
 from moby.oci.manifest import ImageConfig, Platform
 from moby.plan import ContainerPlan, container_ids, images, plan
@@ -17,9 +17,9 @@ from tests.support.plans import Shelf, labelled, planned
 
 
 def failures(text: str, shelf: Shelf | None = None) -> list[str]:
-    with pytest.raises(ConfigError) as caught:
+    with pytest.raises(MobyError) as caught:
         plan(parse(text, file="f.yml"), shelf or Shelf(), architecture="amd64")
-    return [str(each) for each in (caught.value, *caught.value.others)]
+    return [str(each) for each in caught.value.each]
 
 
 def mounts(container: ContainerPlan) -> dict[str, str]:
@@ -77,6 +77,25 @@ def test_an_image_that_is_not_found_is_placed() -> None:
     with pytest.raises(RegistryError) as caught:
         plan(config, Shelf({"there": ImageConfig()}, everything=False), architecture="amd64")
     assert str(caught.value) == "f.yml:3:5 (init[1]): image docker.io/library/gone not found (check the name)"
+
+
+def test_all_missing_images_are_told_each_at_its_first_place_and_other_faults_with_them() -> None:
+    text = "init: [gone]\nservices:\n  - {name: s, image: gone}\n  - {name: t, image: away}\n"
+    assert failures(text, Shelf(everything=False)) == [
+        "f.yml:1:8 (init[0]): image docker.io/library/gone not found (check the name)",
+        "f.yml:4:22 (services[1] 't': image): image docker.io/library/away not found (check the name)",
+    ]
+    labels = {"bad": labelled("pids: host"), "worse": labelled("{x: y, z: 1}")}
+    found = failures(
+        "services: [{name: s, image: worse}, {name: t, image: bad}, {name: u, image: gone}]",
+        Shelf(labels, everything=False),
+    )
+    assert [each.split(" (did")[0].rpartition(": ")[2] for each in found] == [
+        "unknown key 'x' (docs/yaml.md lists the keys)",
+        "unknown key 'z' (docs/yaml.md lists the keys)",
+        "unknown key 'pids'",
+        "image docker.io/library/gone not found (check the name)",
+    ]
 
 
 def test_directories_are_numbered_but_those_of_services() -> None:
@@ -239,7 +258,7 @@ files:
 """
     labels = {"bad": labelled("{pids: host, capabilities: [X]}"), "byname": labelled("gid: nobody")}
     found = failures(text, Shelf(labels))
-    label = "image docker.io/library/bad, label org.mobyproject.config"
+    label = "f.yml:2:22 (services[0] 'a': image): image docker.io/library/bad, label org.mobyproject.config"
     assert [
         each.split(" (write")[0].split(" (the names")[0].split(" (paths")[0].split(" (name")[0] for each in found
     ] == [

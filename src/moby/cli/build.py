@@ -163,7 +163,10 @@ def describe(artifact: Artifact) -> dict[str, object]:
 def dry_run(
     arguments: argparse.Namespace, formats: tuple[str, ...], options: moby.BuildOptions, context: Context
 ) -> None:
-    """Print what would be built: the merged YAML, or the plan, for which images are pulled and components built."""
+    """Print what would be built: the merged YAML, or the plan.
+
+    The plan takes the configurations of images, not their layers; components are built for it.
+    """
     from moby import api, metadata, outputs
     from moby.components.build import Components
     from moby.evidence.planned import plan_form
@@ -173,10 +176,13 @@ def dry_run(
     outputs.check(formats=formats, name="" if arguments.o else "x", output=arguments.o or None, architecture=target)
     store = Store(context.store)
     if arguments.json:
-        plan = api.decide(arguments.files, store, context=context, options=options)
+        plan = api.decide(arguments.files, store, context=context, options=options, layers=False)
         print(json.dumps(plan_form(plan), indent=2, ensure_ascii=False))
-    else:
-        print(metadata.dry_run(api.read(arguments.files, Components(context, store), context=context)))
+        return
+    found = api.draft(arguments.files, Components(context, store), context=context)
+    if not formats and not arguments.o:
+        found = api.with_formats(found)
+    print(metadata.dry_run(found.checked()))
 
 
 def formats_of(arguments: argparse.Namespace) -> tuple[str, ...]:

@@ -55,9 +55,10 @@ def execute(arguments: argparse.Namespace, context: Context) -> int:
     files, wanted = split(arguments.words)
     store = Store(context.store)
     components = Components(context, store)
-    config = api.read(files, components, context=context)
+    draft = api.draft(files, components, context=context)
     options = api.with_lock(api.BuildOptions(architecture=arguments.arch), files)
-    plan = api.settle(config, components, store, context=context, options=options)
+    plan = api.settle(draft, components, store, context=context, options=options)
+    config = draft.config
     if not wanted:
         parts = explain.parts(config, plan)
         show({"parts": [part_form(each) for each in parts]}, map(part_line, parts), as_json=arguments.json)

@@ -170,11 +170,10 @@ def reporter(arguments: argparse.Namespace) -> log.Reporter:
 
 
 def report(error: MobyError) -> None:
-    """Print one error, or all the faults a ``ConfigError`` carries, once, on stderr."""
-    faults = (error, *error.others) if isinstance(error, ConfigError) else (error,)
-    for fault in faults:
+    """Print an error with all the faults it carries, each once, on stderr."""
+    for fault in error.each:
         place = f"{fault.where}: " if fault.where else ""
-        print(f"moby: error: {place}{fault.what}", file=sys.stderr)
+        print(f"moby: error: {place}{fault.what.rstrip()}", file=sys.stderr)
         if fault.fix:
             print(f"  fix: {fault.fix}", file=sys.stderr)
 

@@ -1,15 +1,20 @@
-"""``moby validate``: what the YAML alone shows to be wrong, without network and without building."""
+"""``moby validate``: what the YAML and the images at hand show to be wrong, without network and without building."""
 
 from __future__ import annotations
 
 import argparse
 import json
-import re
+import os
+import stat
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from moby import log
 from moby.context import Context
-from moby.errors import ConfigError
+from moby.errors import MobyError
+
+if TYPE_CHECKING:
+    from moby.config import load
 
 EXAMPLES = """\
 examples:
@@ -17,9 +22,9 @@ examples:
   moby validate base.yml web.yml     together, as moby build would merge them
   moby validate --json - < web.yml   for editors and CI: file, line and column of each fault
 
-Images are not looked at; moby build finds what their labels have wrong before it writes anything.
+Nothing is pulled or built. Labels of images that the store has are checked too; images it has not, and the files
+that source: names, are looked at by moby build, which tells everything wrong before it pulls or writes anything.
 """
-_WHERE = re.compile(r"(?P<file>.*?):(?P<line>\d+):(?P<column>\d+)(?: \((?P<path>.*)\))?", re.DOTALL)
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -34,20 +39,45 @@ def execute(arguments: argparse.Namespace, context: Context) -> int:
     """Check the files; faults go to stderr, or with ``--json`` to stdout."""
     from moby.config import load  # takes pydantic along, and completion imports this module
 
+    found = load.draft(arguments.files, context=context, templates=name)
     try:
-        config = load.load(arguments.files, context=context, templates=name)
-    except ConfigError as error:
+        check(found, context)
+    except MobyError as error:
         if not arguments.json:
             raise
-        print(json.dumps(report((error, *error.others), ()), indent=2, ensure_ascii=False))
+        print(json.dumps(report(error.each, ()), indent=2, ensure_ascii=False))
         return 1
+    notices = found.config.notices
     if arguments.json:
-        print(json.dumps(report((), config.notices), indent=2, ensure_ascii=False))
+        print(json.dumps(report((), notices), indent=2, ensure_ascii=False))
         return 0
-    for notice in config.notices:
+    for notice in notices:
         log.info(f"notice: {notice}")
     print(f"{' '.join(arguments.files)}: valid")
     return 0
+
+
+def check(found: load.Draft, context: Context) -> None:
+    """Raise one error that carries all faults, those of the labels of images in the store among them."""
+    if found.config.outputs:
+        from moby import api  # knows the formats, and everything else
+
+        found = api.with_formats(found)
+    if not found.is_readable or not (context.store / "index.json").is_file():
+        found.checked()
+        return
+    from moby.artifact import Architecture
+    from moby.components.tools import host_architecture
+    from moby.oci.at_hand import AtHand
+    from moby.oci.store import Store
+    from moby.plan import plan
+
+    def exists(path: Path) -> os.stat_result:
+        return os.stat_result((stat.S_IFREG, *[0] * 9))
+
+    target = host_architecture() or Architecture.AMD64
+    images = AtHand(Store(context.store))
+    plan(found.config, images, architecture=target, look=exists, known=found.faults, order=found.files)
 
 
 def name(kind: str, argument: str, directory: Path | None) -> str:
@@ -58,14 +88,17 @@ def name(kind: str, argument: str, directory: Path | None) -> str:
     return "localhost/moby/component"
 
 
-def report(faults: tuple[ConfigError, ...], notices: tuple[str, ...]) -> dict[str, object]:
+def report(faults: tuple[MobyError, ...], notices: tuple[str, ...]) -> dict[str, object]:
     """The result as plain data."""
     return {"valid": not faults, "faults": [_fault(each) for each in faults], "notices": list(notices)}
 
 
-def _fault(error: ConfigError) -> dict[str, object]:
-    found = _WHERE.fullmatch(error.where)
-    place: dict[str, object] = {"file": error.where, "line": None, "column": None, "path": None}
+def _fault(error: MobyError) -> dict[str, object]:
+    from moby.config.places import place
+
+    found = place(error.where)
+    where: dict[str, object] = {"file": error.where, "line": None, "column": None, "path": None}
     if found:
-        place = {**found.groupdict(), "line": int(found["line"]), "column": int(found["column"])}
-    return {**place, "what": error.what, "fix": error.fix}
+        mark, path = found
+        where = {"file": mark.file, "line": mark.line, "column": mark.column, "path": path or None}
+    return {**where, "what": error.what, "fix": error.fix}

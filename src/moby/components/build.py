@@ -77,6 +77,15 @@ class Components:
         """The component's image name; it is in the store for ``platform`` afterwards."""
         return self.image(self.recipe(name, base), platform).reference
 
+    def foresee(self, reference: Reference, platform: Platform) -> Image | None:
+        """What ``resolve`` will give, without layers, when it has to build it; None when it has not."""
+        recipe = self._known.get(reference.expanded)
+        if recipe is None or self._store.find(reference, platform) is not None:
+            return None
+        digest = Digest.of(reference.expanded.encode())
+        config = _config(recipe, _architecture(recipe, platform), digest)
+        return Image(reference=reference, digest=digest, platform=platform, config=config, layers=())
+
     def resolve(self, reference: Reference, platform: Platform) -> Image | None:
         """The image of a reference that ``reference()`` gave, built when the store lacks it; None for any other."""
         if not reference.expanded.startswith(_PREFIX):

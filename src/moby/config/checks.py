@@ -48,12 +48,17 @@ class Part:
                 continue  # its faults are reported by decode
 
 
-def check(parts: Sequence[Part]) -> list[list[Fault]]:
-    """The faults of each part, seen together with all others."""
+def check(parts: Sequence[Part], *, complete: bool = True) -> list[list[Fault]]:
+    """The faults of each part, seen together with all others.
+
+    Unless they are ``complete``, what is not found may be in a part that is missing, and is no fault.
+    """
     faults: list[list[Fault]] = [[] for _ in parts]
     for section, noun in (("services", "service"), ("volumes", "volume")):
         for found, each in zip(faults, _repeated(parts, section, noun), strict=True):
             found.extend(each)
+    if not complete:
+        return faults
     names = dict.fromkeys(_names(parts, CONTAINERS), 0)
     volumes = {str(item["name"]): item.get("readonly") is True for item in _items(parts, "volumes") if "name" in item}
     for part, found in zip(parts, faults, strict=True):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -15,8 +15,9 @@ from moby.config import checks, merge
 from moby.config.decode import decode
 from moby.config.legacy import Translation, translate
 from moby.config.model import Config
-from moby.config.places import Fault
+from moby.config.places import Fault, in_order
 from moby.config.places import Path as Place
+from moby.config.salvage import UNKNOWN, salvage
 from moby.config.source import MAX_BYTES, read
 from moby.context import Context
 from moby.errors import ConfigError
@@ -34,6 +35,25 @@ _STDIN = "-"
 _WEB = ("http://", "https://")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """A configuration with everything wrong in it; with faults it is what could be made of the rest.
+
+    ``files`` are the sources as messages name them. ``is_readable`` is whether all of them are YAML.
+    """
+
+    config: Config
+    faults: tuple[ConfigError, ...]
+    files: tuple[str, ...]
+    is_readable: bool = True
+
+    def checked(self) -> Config:
+        """The configuration. Raises ``ConfigError`` that carries all faults, if there are any."""
+        if self.faults:
+            raise ConfigError.gather(in_order(self.faults, self.files))
+        return self.config
+
+
 def load(
     sources: Sequence[str],
     *,
@@ -47,6 +67,18 @@ def load(
     ``seen`` is told each source with its bytes. Raises ``ConfigError`` that carries everything wrong in all of them,
     each with its file, line and column.
     """
+    return draft(sources, context=context, templates=templates, stdin=stdin, seen=seen).checked()
+
+
+def draft(
+    sources: Sequence[str],
+    *,
+    context: Context,
+    templates: Templates,
+    stdin: BinaryIO | None = None,
+    seen: Callable[[str, bytes], None] | None = None,
+) -> Draft:
+    """As ``load``; what is wrong is in the result."""
     documents: list[Translation] = []
     failures: list[ConfigError] = []
     for source in sources:
@@ -54,39 +86,40 @@ def load(
             text = fetch(source, context, stdin)
             if seen is not None:
                 seen(source, text)
-            document = translate(read(text, file="stdin" if source == _STDIN else redact(source)))
+            document = translate(read(text, file=_shown(source)))
         except ConfigError as error:
             failures.append(error)
         else:
             documents.append(expand(document, templates, _directory(source)))
-    return assemble(documents, failures)
+    return assemble(documents, failures, files=tuple(map(_shown, sources)))
 
 
 def parse(text: str | bytes, *, file: str = "config.yml", templates: Templates | None = None) -> Config:
     """The configuration in ``text``; ``file`` names it in messages. Raises ``ConfigError`` like ``load``."""
     document = translate(read(text, file=file))
-    return assemble([expand(document, templates, Path()) if templates else document], [])
+    return assemble([expand(document, templates, Path()) if templates else document], [], files=(file,)).checked()
 
 
-def assemble(translations: Sequence[Translation], failures: Sequence[ConfigError]) -> Config:
+def assemble(translations: Sequence[Translation], failures: Sequence[ConfigError], *, files: Sequence[str]) -> Draft:
     """One configuration from documents in their order; ``failures`` are those of files that gave no document."""
     documents = [each.document for each in translations]
-    errors = list(failures)
-    configs: list[Config] = []
-    parts = [checks.Part(data=document.data, places=document.places) for document in documents]
-    for translation, across in zip(translations, checks.check(parts), strict=True):
-        document = translation.document
-        config, faults = decode(Config, document)
-        errors.extend(document.places.errors([*faults, *across]))
-        if config is not None:
-            config = _like_docker(config, translation.as_docker)
-            configs.append(config.at(document.places, document.notices, translation.outputs))
-    if errors:
-        raise ConfigError.gather(errors)
+    faults = list(failures)
     merged = Config.model_validate({})
-    for config in configs:
-        merged = merge.merge(merged, config)
-    return merged
+    parts = [checks.Part(data=document.data, places=document.places) for document in documents]
+    for translation, across in zip(translations, checks.check(parts, complete=not failures), strict=True):
+        document = translation.document
+        config, own = decode(Config, document)
+        found = [*own, *across]
+        faults.extend(document.places.errors(found))
+        if config is None or found:
+            config = salvage(document.data, [each.path for each in found])
+        config = _like_docker(config, translation.as_docker)
+        merged = merge.merge(merged, config.at(document.places, document.notices, translation.outputs))
+    return Draft(config=merged, faults=tuple(faults), files=tuple(files), is_readable=not failures)
+
+
+def _shown(source: str) -> str:
+    return "stdin" if source == _STDIN else redact(source)
 
 
 def _like_docker(config: Config, paths: frozenset[Place]) -> Config:
@@ -164,7 +197,7 @@ def expand(translation: Translation, templates: Templates, directory: Path | Non
             return _image(text, templates, directory)
         except ConfigError as error:
             faults.append(Fault(path=path, what=error.what, fix=error.fix))
-            return "template"  # any valid name, so that the entry's other faults are seen
+            return UNKNOWN  # so that the entry's other faults are seen
 
     def entry(item: object, path: Place) -> object:
         if not isinstance(item, dict) or "image" not in item:

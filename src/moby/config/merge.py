@@ -73,10 +73,12 @@ def _places(first: Config, second: Config) -> Places:
         return {**ours, **{place: fact for path, fact in theirs.items() if (place := moved(path)) is not None}}
 
     a, b = first.places, second.places
+    # Messages number the items as their own file does.
+    own: dict[Path, Path] = {path: path for path in b.values if len(path) == 2 and offsets.get(str(path[0]))}
     return Places(
         file=a.file or b.file,
         values=joined(a.values, b.values),
         keys=joined(a.keys, b.keys),
         written=joined(a.written, b.written),
-        spelled=joined(a.spelled, b.spelled),
+        spelled=joined(a.spelled, {**own, **b.spelled}),
     )

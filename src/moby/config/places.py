@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from moby.errors import ConfigError
+from moby.errors import ConfigError, MobyError
 
 # The way to a value from the top: keys and, in lists, numbers from 0.
 Path = tuple[str | int, ...]
@@ -27,6 +28,29 @@ class Mark:
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line}:{self.column}"
+
+
+# The place of a message, as ``Places.where`` spells it; more may follow a comma.
+_WHERE = re.compile(r"(.*?):(\d+):(\d+)(?: \((.*?)\))?(?:, .*)?", re.DOTALL)
+
+
+def place(where: str) -> tuple[Mark, str] | None:
+    """The position and the path in the place of a message; None when it has none."""
+    found = _WHERE.fullmatch(where)
+    return (Mark(found[1], int(found[2]), int(found[3])), found[4] or "") if found else None
+
+
+def in_order(faults: Iterable[MobyError], files: Sequence[str]) -> list[MobyError]:
+    """``faults`` and all that they carry by file, in the order of ``files``, and position, each once."""
+    order = {file: number for number, file in enumerate(files)}
+
+    def key(fault: MobyError) -> tuple[int, int, int]:
+        found = place(fault.where)
+        mark = found[0] if found else Mark(fault.where, 0, 0)
+        return order.get(mark.file, len(order)), mark.line, mark.column
+
+    single = {(each.where, each.what): each for fault in faults for each in fault.each}
+    return sorted(single.values(), key=key)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +75,10 @@ class Places:
     keys: Mapping[Path, Mark] = field(default_factory=dict)
     written: Mapping[Path, str] = field(default_factory=dict)
     spelled: Mapping[Path, Path] = field(default_factory=dict)
+
+    def files(self) -> tuple[str, ...]:
+        """The files that the values are in."""
+        return tuple(dict.fromkeys(mark.file for mark in self.values.values()))
 
     def mark(self, path: Path, *, at_key: bool = False) -> Mark:
         """The position of ``path``, or of what holds it when it has none of its own."""
@@ -102,7 +130,9 @@ class Places:
         """``error`` with the place of ``path``, unless it has one already."""
         if error.where:
             return error
-        return ConfigError(error.what, where=self.where(path), fix=error.fix, others=error.others)
+        made = ConfigError(error.what, where=self.where(path), fix=error.fix)
+        made.others = error.others
+        return made
 
 
 def join(path: Path) -> str:

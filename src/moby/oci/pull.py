@@ -78,10 +78,30 @@ class Pull:
 
     def run(self) -> Image:
         """Store the image and name it. Raises ``RegistryError``, ``IntegrityError`` or ``PlatformError``."""
-        root, manifest = self._root()
-        if self.check is not None:
-            self.check(self.documents[0])
-        self._bound(manifest)
+        self._find()
+        return self.take()
+
+    def look(self) -> Image:
+        """What ``take`` will give; so far only the configuration is in the store, and nothing has a name.
+
+        Raises as ``run``.
+        """
+        manifest = self._find()
+        self._fetch([manifest.config])
+        config, found = self.store.read_config(manifest), self.documents[-1].descriptor
+        return Image(
+            reference=self.reference,
+            digest=found.digest,
+            platform=found.platform or config.platform,
+            config=config,
+            layers=manifest.layers,
+            root=self.documents[0].descriptor,
+        )
+
+    def take(self) -> Image:
+        """The rest, after ``look``. Raises as ``run``."""
+        root, manifest = self.documents[0].descriptor, self.documents[-1].content
+        assert isinstance(manifest, Manifest)
         self._fetch([manifest.config, *manifest.layers])
         self.store.read_config(manifest)
         self._attestations()
@@ -108,8 +128,8 @@ class Pull:
                 except RegistryError as error:
                     log.info(f"{self.reference}: its SBOM is left out: {error}")
 
-    def _root(self) -> tuple[Descriptor, Manifest]:
-        """The descriptor of what the name means, and the manifest below it for the platform."""
+    def _find(self) -> Manifest:
+        """The manifest for the platform, at or below what the name means."""
         locator = self.reference.locator if self.locator is None else self.locator
         document = self.place.manifest(locator, digest=self.reference.digest)
         manifest = self._choose(document, _MAX_DEPTH)
@@ -118,7 +138,10 @@ class Pull:
             fix = f"it is there for {offered}" if offered else ""
             url = redact(self.place.url("manifests", locator))
             raise RegistryError(f"the image is not there for {self.platform}", where=url, fix=fix)
-        return document.descriptor, manifest
+        if self.check is not None:
+            self.check(document)
+        self._bound(manifest)
+        return manifest
 
     def _choose(self, document: Document, depth: int) -> Manifest | None:
         """The manifest for the platform at or below a document; what leads to it goes to ``documents``."""

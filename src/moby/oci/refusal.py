@@ -6,13 +6,13 @@ import json
 
 import httpx
 
-from moby.errors import RegistryError
+from moby.errors import RegistryError, UnreachableError
 from moby.http import redact
 
 _MAX_BYTES = 16 << 10
 
 
-def unreachable(url: str, error: httpx.TransportError | httpx.InvalidURL) -> RegistryError:
+def unreachable(url: str, error: httpx.TransportError | httpx.InvalidURL) -> UnreachableError:
     """The error for a server that could not be talked to."""
     why = str(error) or type(error).__name__
     fix = "check your network and try again"
@@ -26,7 +26,7 @@ def unreachable(url: str, error: httpx.TransportError | httpx.InvalidURL) -> Reg
         fix = "give its certificate authority with --cert-file PEM"
     elif "resolution" in why or "not known" in why:
         fix = "check the registry's name and your network"
-    return RegistryError(f"cannot be reached: {why[:200]}", where=redact(url), fix=fix)
+    return UnreachableError(f"cannot be reached: {why[:200]}", where=redact(url), fix=fix)
 
 
 def refusal(response: httpx.Response, url: str) -> RegistryError:

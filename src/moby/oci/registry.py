@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Self, TypeVar
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from moby.oci.auth import Keychain
     from moby.oci.document import Document
+    from moby.oci.pull import Pull
     from moby.oci.push import Pushed
     from moby.oci.remote import Remote
     from moby.oci.session import Session
@@ -33,6 +35,14 @@ if TYPE_CHECKING:
 _Result = TypeVar("_Result")
 # Looks at what a name means and where it came from, before anything below it is pulled; raises to refuse it.
 Check = Callable[["Document", "Remote"], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Looked:
+    """An image that was looked up and not pulled yet; ``pull`` goes on from there."""
+
+    image: Image
+    pull: Pull
 
 
 class Registry:
@@ -79,21 +89,44 @@ class Registry:
         )
         return made
 
-    def pull(self, reference: Reference, platform: Platform, store: Store, *, check: Check | None = None) -> Image:
+    def look(self, reference: Reference, platform: Platform, store: Store, *, check: Check | None = None) -> Looked:
+        """What ``pull`` would get, of which only the configuration is fetched. Raises as ``pull``."""
+        with log.step(f"Looking up {reference}"):
+
+            def look(remote: Remote) -> Looked:
+                pull = _pull(remote, reference, platform, store, check)
+                return Looked(image=pull.look(), pull=pull)
+
+            return self.first(reference, look)
+
+    def pull(
+        self,
+        reference: Reference,
+        platform: Platform,
+        store: Store,
+        *,
+        check: Check | None = None,
+        looked: Looked | None = None,
+    ) -> Image:
         """Put the image into ``store`` under its expanded name. ``check`` may refuse it before its blobs are pulled.
+
+        ``looked`` is what ``look`` said about it, if it was asked; where it was found, it is not looked up again.
 
         Raises ``RegistryError`` when nobody has it or answers, ``IntegrityError`` when what comes is not what was
         promised, ``PlatformError`` when it cannot be stored. In all these cases the name keeps its old meaning.
         """
-        from moby.oci.pull import Pull
-
         with log.step(f"Pulling {reference}"):
 
             def pull(remote: Remote) -> Image:
-                checks = (lambda document: check(document, remote)) if check is not None else None
-                return Pull(place=remote, reference=reference, platform=platform, store=store, check=checks).run()
+                if looked is not None and looked.pull.place == remote:
+                    return looked.pull.take()
+                return _pull(remote, reference, platform, store, check).run()
 
-            return self.first(reference, pull)
+            image = self.first(reference, pull)
+        if looked is not None and image.digest != looked.image.digest:
+            what = f"its mirrors differ, or it changed while it was pulled: {looked.image.digest} became {image.digest}"
+            raise RegistryError(what, where=f"pulling {reference}", fix="try again")
+        return image
 
     def push(
         self, name: str, reference: Reference, store: Store, *, override: bool = False, arch_tags: bool = False
@@ -170,6 +203,13 @@ class Registry:
         if before is not None:
             yield Remote(session=self._session, endpoint=before)
         yield self.origin(reference)
+
+
+def _pull(remote: Remote, reference: Reference, platform: Platform, store: Store, check: Check | None) -> Pull:
+    from moby.oci.pull import Pull
+
+    checks = (lambda document: check(document, remote)) if check is not None else None
+    return Pull(place=remote, reference=reference, platform=platform, store=store, check=checks)
 
 
 def _joined(reference: Reference, failures: list[RegistryError | IntegrityError]) -> RegistryError | IntegrityError:

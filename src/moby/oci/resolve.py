@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
 from moby import log
-from moby.errors import IntegrityError, RegistryError
+from moby.errors import IntegrityError, RegistryError, UnreachableError
 from moby.oci.image import Image
 from moby.oci.manifest import Platform
 from moby.oci.reference import Reference
-from moby.oci.registry import Registry
+from moby.oci.registry import Check, Looked, Registry
 from moby.oci.store import Store
 
 if TYPE_CHECKING:
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from moby.oci.trust import Verifier
 
 LOCAL_PREFIX = "localhost/moby/"
+# Asks the registry.
+_Ask = Callable[[Reference, Platform], Image]
 
 
 class PullPolicy(enum.StrEnum):
@@ -51,17 +53,36 @@ class ImageSource:
         self._pull = pull
         self._verifier = verifier
         self._engine = engine
+        self._looked: dict[tuple[Reference, Platform], Looked] = {}
+        self._down: set[str] = set()
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether ``look`` gave images that are to be pulled yet."""
+        return bool(self._looked)
+
+    def look(self, reference: Reference, platform: Platform) -> Image:
+        """As ``resolve``, but of an image that has to be pulled only its configuration is; ``resolve`` then goes on.
+
+        What a file or an engine has is copied whole.
+        """
+        return self._find(reference, platform, self._look)
 
     def resolve(self, reference: Reference, platform: Platform) -> Image:
         """The image for ``platform``, pulled when it has to be.
 
         Raises ``RegistryError`` or ``IntegrityError`` that lists every place looked in, in order, and what each said.
         """
+        return self._find(reference, platform, self._pull_it)
+
+    def _find(self, reference: Reference, platform: Platform, ask: _Ask) -> Image:
         said: list[str] = []
         image = self._beside(reference, platform, said)
         if image is None:
-            image = self._stored(reference, platform, said) or self._pulled(reference, platform, said)
-            self._verify(image, reference, platform)
+            image = self._stored(reference, platform, said)
+            image = image or self._from_registry(reference, said, lambda: ask(reference, platform))
+            if (reference, platform) not in self._looked:
+                self._verify(image, reference, platform)
         if image.platform.architecture and not platform.accepts(image.platform):
             log.info(f"{reference} is an image for {image.platform}, used for {platform}: it offers nothing else")
         return image
@@ -100,21 +121,40 @@ class ImageSource:
             said.append(f"{place}: not there for {platform}" if known else f"{place}: not there")
         return image
 
-    def _pulled(self, reference: Reference, platform: Platform, said: list[str]) -> Image:
+    def _from_registry(self, reference: Reference, said: list[str], ask: Callable[[], Image]) -> Image:
         place = f"registry {reference.registry}"
         if _is_local(reference):
             fix = "build it: moby pkg build, or write @pkg:NAME in the YAML"
             raise _missing(reference, [*said, f"{place}: not a registry's name: these images are built here"], fix)
         if self._registry is None or self._pull is PullPolicy.NEVER:
             raise _missing(reference, [*said, f"{place}: not asked, as pulling is turned off"], "allow pulling")
+        if reference.registry in self._down:
+            raise _missing(reference, [*said, f"{place}: not asked again: it cannot be reached"], "")
         try:
-            verifier = self._verifier if self._verifier is not None and self._verifier.covers(reference) else None
-            check = partial(verifier.before, reference) if verifier is not None else None
-            return self._registry.pull(reference, platform, self._store, check=check)
+            return ask()
         except IntegrityError:
             raise
+        except UnreachableError as error:
+            self._down.add(reference.registry)
+            raise _missing(reference, [*said, f"{place}: {error.what}"], error.fix) from error
         except RegistryError as error:
             raise _missing(reference, [*said, f"{place}: {error.what}"], error.fix) from error
+
+    def _look(self, reference: Reference, platform: Platform) -> Image:
+        assert self._registry is not None
+        looked = self._registry.look(reference, platform, self._store, check=self._check(reference))
+        self._looked[reference, platform] = looked
+        return looked.image
+
+    def _pull_it(self, reference: Reference, platform: Platform) -> Image:
+        assert self._registry is not None
+        looked = self._looked.pop((reference, platform), None)
+        return self._registry.pull(reference, platform, self._store, check=self._check(reference), looked=looked)
+
+    def _check(self, reference: Reference) -> Check | None:
+        """What looks at signatures before an image is pulled."""
+        verifier = self._verifier if self._verifier is not None and self._verifier.covers(reference) else None
+        return partial(verifier.before, reference) if verifier is not None else None
 
 
 def _missing(reference: Reference, said: Sequence[str], fix: str) -> RegistryError:

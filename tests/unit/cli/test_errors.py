@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from moby.cli import main as cli
+from moby.config.decode import LABEL
 from moby.oci.store import Store
 from tests.support.images import image
 from tests.support.registry import Answer, FakeRegistry, always, blobs
@@ -68,12 +69,83 @@ def test_a_yaml_fault_has_its_place(moby: Moby) -> None:
     assert left() == []
 
 
-def test_all_faults_of_a_file_are_told_at_once(moby: Moby) -> None:
-    write("inti: [a]\nservices:\n  - {name: web, image: x, command: 5}\n")
+FAULTY = """\
+inti: [a]
+init: ["HOST/fine:1", "HOST/gone:1"]
+services:
+  - {name: web, image: "HOST/labelled:1", command: 5}
+  - {name: db, image: "HOST/gone:2"}
+"""
+
+
+@pytest.mark.parametrize("words", [("build",), ("build", "--dry-run", "--json")], ids=" ".join)
+def test_faults_of_the_yaml_of_labels_and_missing_images_are_told_at_once_before_any_layer_is_fetched(
+    moby: Moby, words: tuple[str, ...]
+) -> None:
+    with FakeRegistry() as registry:
+        layers = put(registry, "fine", "{}") | put(registry, "labelled", '{"pids": "host"}')
+        write(FAULTY.replace("HOST", registry.host))
+        Path("b.yml").write_text("services: [{name: web, image: '@pkg:iniit'}]\n")
+        status, said = moby(*words, "a.yml", "b.yml")
+        asked = {request.path.rpartition("/")[2] for request in registry.requests}
+    assert status == 1
+    label = f"image {registry.host}/labelled:1, label org.mobyproject.config:1:2: unknown key 'pids'"
+    lines = [re.sub(r"(yml:\d+):\d+", r"\1", line).split(": image not found")[0] for line in said.splitlines()]
+    assert [line for line in lines if line.startswith("moby: error:")] == [
+        "moby: error: a.yml:1: unknown key 'inti'",
+        f"moby: error: a.yml:2 (init[1]), {registry.host}/gone:1",
+        f"moby: error: a.yml:4 (services[0] 'web': image): {label}",
+        "moby: error: a.yml:4 (services[0] 'web': command): expected a list, got the number 5",
+        f"moby: error: a.yml:5 (services[1] 'db': image), {registry.host}/gone:2",
+        "moby: error: b.yml:1 (services[0] 'web': name): duplicate service name 'web', first in a.yml:4",
+        "moby: error: b.yml:1 (services[0] 'web': image): no component 'iniit': none is shipped under this name",
+    ]
+    assert "did you mean 'init'?" in said
+    assert not layers & asked, "no layer was fetched"
+    assert left() == ["b.yml"]
+
+
+def put(registry: FakeRegistry, name: str, label: str) -> set[str]:
+    """Publish an image with a label; gives the digests of its layers."""
+    made = image([{"etc/a": name}], config={"Labels": {LABEL: label}})
+    registry.put(name, "1", made)
+    return {str(each.digest) for each in made.layer_descriptors}
+
+
+def test_a_dry_run_fetches_no_layer_and_a_build_then_only_what_was_not_fetched(moby: Moby) -> None:
+    with FakeRegistry() as registry:
+        layers = put(registry, "x", "{pid: host}")
+        write(f"services: [{{name: s, image: '{registry.host}/x:1'}}]\n")
+        assert moby("build", "--dry-run", "a.yml")[0] == 0
+        assert registry.requests == []
+        assert moby("build", "--dry-run", "--json", "a.yml")[0] == 0
+        before = [request.path.rpartition("/")[2] for request in registry.asked("/x/")]
+        assert (len(before), layers & set(before)) == (2, set())
+        assert moby("build", "a.yml")[0] == 0
+        after = [request.path.rpartition("/")[2] for request in registry.asked("/x/")]
+    assert after.count("1") == 2, "the manifest: once for the dry run, once for the build"
+    assert sum(after.count(each) for each in layers) == len(layers)
+
+
+def test_a_registry_that_cannot_be_reached_is_asked_once(moby: Moby) -> None:
+    with FakeRegistry() as registry:
+        host = registry.host
+    write(f"init: ['{host}/x:1', '{host}/y:1']\n")
     status, said = moby("build", "a.yml")
     assert status == 1
-    assert said.count("moby: error:") == 2
-    assert "did you mean 'init'?" in said
+    assert said.count("cannot be reached: ") == 1
+    assert "not asked again: it cannot be reached" in said
+
+
+def test_a_file_that_is_not_yaml_is_told_without_asking_for_images(moby: Moby) -> None:
+    with FakeRegistry() as registry:
+        write(f"init: ['{registry.host}/gone:1']\n")
+        Path("b.yml").write_text("init: [x\n")
+        status, said = moby("build", "a.yml", "b.yml")
+        assert registry.requests == []
+    assert status == 1
+    assert said.count("moby: error:") == 1
+    assert "b.yml:1:7: not YAML" in said
 
 
 def test_an_unknown_image_lists_where_it_was_looked_for(moby: Moby, tmp_path: Path) -> None:

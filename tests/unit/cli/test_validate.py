@@ -9,6 +9,10 @@ import pytest
 
 from moby import proc
 from moby.cli.main import main
+from moby.components.tools import host_architecture
+from moby.config.decode import LABEL
+from moby.oci.store import Store
+from tests.support.images import image
 
 
 @pytest.fixture(autouse=True)
@@ -46,14 +50,6 @@ def test_editors_get_places(here: Path, capsys: pytest.CaptureFixture[str], monk
         "valid": False,
         "faults": [
             {
-                "file": "missing.yml",
-                "line": None,
-                "column": None,
-                "path": None,
-                "what": "cannot read it: No such file or directory",
-                "fix": "check the path",
-            },
-            {
                 "file": "stdin",
                 "line": 1,
                 "column": 40,
@@ -70,6 +66,14 @@ def test_editors_get_places(here: Path, capsys: pytest.CaptureFixture[str], monk
                 "fix": "the keys known here are kernel, init, onboot, onshutdown, services, files, volumes, "
                 "trust, verity",
             },
+            {
+                "file": "missing.yml",
+                "line": None,
+                "column": None,
+                "path": None,
+                "what": "cannot read it: No such file or directory",
+                "fix": "check the path",
+            },
         ],
         "notices": [],
     }
@@ -84,6 +88,38 @@ def test_notices_of_an_old_file(here: Path, capsys: pytest.CaptureFixture[str]) 
     said = capsys.readouterr()
     assert said.out == "a.yml: valid\n"
     assert said.err.startswith("notice: a.yml:1:1: init is a list now")
+
+
+def test_labels_of_images_in_the_store_are_checked_and_others_not_asked_for(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = here / "store"
+    architecture = host_architecture() or "amd64"
+    image([{"a": "1"}], config={"Labels": {LABEL: "pids: host"}}, architecture=architecture).save(
+        Store(store), "docker.io/library/known:1"
+    )
+    (here / "a.yml").write_text(
+        "services: [{name: s, image: 'known:1', binds: [a]}, {name: t, image: 127.0.0.1:1/other}]\n"
+        "files: [{path: etc/x, source: made-later}]\n"
+    )
+    assert main(["validate", "--cache", str(store), "--json", "a.yml"]) == 1
+    first, second = json.loads(capsys.readouterr().out)["faults"]
+    assert (first["line"], first["column"], first["path"]) == (1, 29, "services[0] 's': image")
+    assert first["what"] == "image docker.io/library/known:1, label org.mobyproject.config:1:1: unknown key 'pids'"
+    assert second["what"] == "bind 'a' has no ':'"
+    (here / "a.yml").write_text("services: [{name: t, image: 127.0.0.1:1/other}]\nfiles: [{path: x, source: later}]\n")
+    assert main(["validate", "--cache", str(store), "a.yml"]) == 0
+
+
+def test_a_format_of_2017_that_is_not_made_is_a_fault(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (here / "a.yml").write_text("kernl: {}\noutputs: [{format: gce}, {format: vhdd}, {format: floppy}]\n")
+    assert main(["validate", "a.yml"]) == 1
+    said = [line for line in capsys.readouterr().err.splitlines() if "moby: error" in line]
+    assert said == [
+        "moby: error: a.yml:1:1: unknown key 'kernl'",
+        "moby: error: a.yml:2:35 (outputs[1].format): format 'vhdd' is not one that can be made",
+        "moby: error: a.yml:2:51 (outputs[2].format): format 'floppy' is not one that can be made",
+    ]
 
 
 def test_an_unknown_component_is_a_fault(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -129,7 +129,7 @@ def test_outputs_of_several_files_add_up_and_keep_their_places() -> None:
     first, second = (parse(f"outputs: [{{format: {name}}}]", file=f"{name}.yml") for name in ("vhd", "gce"))
     both = merge(first, second)
     assert [each.format for each in both.outputs] == ["vhd", "gce"]
-    assert both.places.where(("outputs", 1, "format")) == "gce.yml:1:20 (outputs[1].format)"
+    assert both.places.where(("outputs", 1, "format")) == "gce.yml:1:20 (outputs[0].format)"
 
 
 def test_a_file_of_today_with_outputs_keeps_its_meaning() -> None:
