@@ -30,7 +30,6 @@ from moby.config.places import in_order
 from moby.context import Context, variable
 from moby.errors import ConfigError, MobyError, together
 from moby.oci import usage
-from moby.oci.engine import Engine
 from moby.oci.image import Image
 from moby.oci.manifest import Platform
 from moby.oci.reference import Reference
@@ -46,6 +45,7 @@ if TYPE_CHECKING:
     from moby.machines.machine import Machine
     from moby.machines.options import RunOptions
     from moby.machines.toolset import Finder
+    from moby.oci.engine import Engine
     from moby.oci.trust import Verifier
 
 Sources = str | PathLike[str] | Sequence[str | PathLike[str]]
@@ -377,7 +377,7 @@ def settle(
         raise together(in_order(faults, found.files))
     policy = PullPolicy.ALWAYS if options.pull else PullPolicy.MISSING
     locked = pins.Pins.read(options.lock) if options.lock is not None else None
-    engine = Engine.of(context.environment) if options.docker else None
+    engine = _engine(context) if options.docker else None
     with Registry.connect(context) as registry:
         verifier = None
         try:
@@ -398,6 +398,13 @@ def settle(
         if not images.get(layers=layers):
             return made
         return planned()
+
+
+def _engine(context: Context) -> Engine:
+    """The Docker or Podman engine of this host."""
+    from moby.oci.engine import Engine  # slow to import
+
+    return Engine.of(context.environment)
 
 
 def _look(path: Path) -> os.stat_result:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import ssl
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +11,8 @@ from moby import __version__
 from moby.errors import ConfigError
 
 if TYPE_CHECKING:
+    import ssl
+
     import httpx
 
 _LOCAL = ("all://localhost", "all://127.0.0.1", "all://[::1]")
@@ -49,6 +50,8 @@ def tls(certificates: Sequence[Path] = (), *, identity: tuple[Path, Path | None]
 
     A key of None is in the certificate's file. Raises ``ConfigError`` when a file cannot be read.
     """
+    import ssl  # slow to import as well
+
     context = ssl.create_default_context()
     for path in certificates:
         try:

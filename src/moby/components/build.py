@@ -16,14 +16,12 @@ from typing import BinaryIO, cast
 
 from moby import log
 from moby.artifact import Architecture
-from moby.components import catalog, compile, docker, labels
-from moby.components.assemble import Assembly
+from moby.components import catalog, labels
 from moby.components.attest import attest
 from moby.components.model import Program
 from moby.components.packages import Packages
 from moby.components.recipe import Recipe
 from moby.components.tools import Tools
-from moby.components.tree import Tree
 from moby.context import Context
 from moby.errors import ConfigError
 from moby.formats import compress, tar
@@ -108,6 +106,8 @@ class Components:
                 return found
             with log.step(f"Building {recipe.name} for {architecture}"):
                 if recipe.by_dockerfile:
+                    from moby.components import docker
+
                     scratch = self._context.work / "tmp"
                     environment = self._context.environment
                     return docker.build(recipe, platform, self._store, scratch=scratch, environment=environment)
@@ -125,6 +125,9 @@ class Components:
         return changed
 
     def _build(self, recipe: Recipe, architecture: Architecture, platform: Platform) -> Image:
+        from moby.components.assemble import Assembly  # slow to import, and most components are there
+        from moby.components.tree import Tree
+
         recipe, lock, debs = self._packages.fetch(recipe, architecture)
         scratch = self._context.work / "tmp"
         assembly = Assembly(
@@ -152,6 +155,8 @@ class Components:
             attest(self._store, found, recipe, recipe.lock(architecture))
 
     def _compile(self, recipe: Recipe, wanted: Program, architecture: Architecture) -> Entry:
+        from moby.components import compile
+
         return compile.program(recipe, wanted, self.tools.compiler(architecture))
 
     def _layer(self, entries: Iterator[Entry]) -> tuple[Descriptor, Digest]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import fcntl
 import hashlib
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 from urllib.parse import quote
@@ -64,6 +63,8 @@ class Fetcher:
         total = sum(package.size_bytes for package in missing)
         gone: list[Package] = []
         title = f"Fetching {len(missing)} package{'s' * (len(missing) > 1)} for {name}"
+        from concurrent.futures import ThreadPoolExecutor  # slow to import, and most packages are there
+
         with log.bar(title, total) as bar, ThreadPoolExecutor(_PARALLEL) as pool:
             tasks = [(package, pool.submit(self._one, package, lock, bar)) for package in missing]
             try:

@@ -181,7 +181,7 @@ class Recipe:
     @cached_property
     def hash(self) -> str:
         """The HASH of the component's name: 40 hex digits."""
-        return _digest(self._contents(self.overrides))
+        return _digest(self._contents(self.overrides)) if self.overrides else self.base_hash
 
     @property
     def reference(self) -> str:
@@ -210,7 +210,7 @@ class Recipe:
                 continue
             if parts[0] in _PROSE and not self.by_dockerfile:
                 continue
-            if not path.resolve().is_relative_to(self.directory.resolve()):
+            if path.is_symlink() and not path.resolve().is_relative_to(self.directory.resolve()):
                 raise ConfigError("points outside the recipe directory", where=str(path))
             yield path
 

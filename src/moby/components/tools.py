@@ -22,12 +22,10 @@ from typing import BinaryIO
 from moby import log
 from moby.artifact import Architecture
 from moby.components import catalog, compile
-from moby.components.assemble import Assembly
 from moby.components.compile import Compiler, PackagedGcc
 from moby.components.packages import Packages
 from moby.components.recipe import Recipe, lock_name
 from moby.components.slim import LOADERS, TRIPLETS
-from moby.components.tree import Tree
 from moby.context import Context
 from moby.errors import PlatformError
 from moby.formats.entry import Entry, Kind
@@ -208,6 +206,9 @@ class Tools:
         return root
 
     def _unpack(self, recipe: Recipe, host: Architecture, target: Architecture | None, root: Path) -> None:
+        from moby.components.assemble import Assembly  # slow to import, and most tools are there
+        from moby.components.tree import Tree
+
         recipe, lock, debs = self._packages.fetch(recipe, host, target)
         scratch = self._context.work / "tmp"
         assembly = Assembly(

@@ -16,13 +16,15 @@ import re
 import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from moby import log, proc
+from moby import log
 from moby.errors import CommandError, ConfigError
-from moby.oci.auth import Credential
+
+if TYPE_CHECKING:
+    from moby.oci.auth import Credential
 
 _HUB = "docker.io"
 _HUB_NAMES = frozenset((_HUB, "index.docker.io", "registry-1.docker.io"))
@@ -108,6 +110,9 @@ class Logins:
 
     def _ask(self, helper: str, registry: str, path: Path) -> Credential | None:
         """What a credential helper has: it reads the server's name from stdin and writes JSON."""
+        from moby import proc  # as below: most builds speak to no registry
+        from moby.oci.auth import Credential
+
         if not _HELPER.fullmatch(helper):
             raise ConfigError(f"{helper[:80]!r} is not the name of a credential helper", where=str(path))
         server = _HUB_KEY if registry == _HUB else registry
@@ -174,6 +179,8 @@ def _keys(registry: str, repository: str) -> Iterator[str]:
 
 def _decode(auth: _Auth, where: str) -> Credential | None:
     """The credential of an entry of ``auths``; None for one that only marks a login kept by a helper."""
+    from moby.oci.auth import Credential
+
     username, password = auth.username, auth.password
     if auth.auth:
         try:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
+import queue
 import shutil
-from collections.abc import Iterable
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from moby import timing
 from moby.rootfs.pieces import Piece
 
 # Where a segment may begin: Linux looks for archives at multiples of four bytes.
@@ -25,11 +30,49 @@ def join(pieces: Iterable[Piece], out: BinaryIO) -> None:
     ``out`` is an unbuffered or flushed file at its end.
     """
     for piece in pieces:
-        out.write(bytes(-out.tell() % ALIGNMENT) + piece.head)
-        out.flush()
-        append(piece.path, out)
-        out.write(piece.tail)
+        _add(piece, out)
     out.flush()
+
+
+@contextlib.contextmanager
+def joining(out: BinaryIO) -> Iterator[Callable[[Piece], None]]:
+    """``join`` in a thread of its own, while later pieces are made: what it gives takes them one by one.
+
+    At the end all are written, or the thread's error is raised. When the block fails the rest is left out.
+    """
+    pieces: queue.SimpleQueue[Piece | None] = queue.SimpleQueue()
+    failures: list[BaseException] = []
+    spent_s: list[float] = []
+
+    def work() -> None:
+        try:
+            while (piece := pieces.get()) is not None and not failures:
+                _add(piece, out)
+        except BaseException as error:  # a full disk, for instance: for whoever waits
+            failures.append(error)
+        spent_s.append(time.thread_time())
+
+    thread = threading.Thread(target=work, name="join", daemon=True)
+    thread.start()
+    begin = time.perf_counter()
+    try:
+        yield pieces.put
+    except BaseException as error:
+        failures.append(error)
+    pieces.put(None)
+    thread.join()
+    if failures:
+        raise failures[0]
+    out.flush()
+    seconds, size = time.perf_counter() - begin, out.tell()
+    timing.add("", "join", seconds=seconds, cpu_seconds=spent_s[0], size_bytes=size)
+
+
+def _add(piece: Piece, out: BinaryIO) -> None:
+    out.write(bytes(-out.tell() % ALIGNMENT) + piece.head)
+    out.flush()
+    append(piece.path, out)
+    out.write(piece.tail)
 
 
 def append(path: Path, out: BinaryIO) -> None:

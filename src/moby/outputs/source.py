@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
-from moby import timing
 from moby.artifact import Architecture
 from moby.errors import ConfigError
 from moby.formats.entry import Entry, Kind
@@ -92,19 +91,17 @@ class Source:
     @functools.cached_property
     def boot(self) -> Boot:
         """The parts that are booted, made at the first use, of kept parts where there are any."""
-        from moby.outputs.segments import join
+        from moby.outputs.segments import joining
         from moby.rootfs.cache import Cache
         from moby.rootfs.segments import segments
 
         cache = Cache((self.settings.cache or self._folder) / "segments")
         with cache.using():
-            root = segments(self.plan, self._store, cache, self._folder, self._options())
-            with timing.stage("join"):
-                initrd = self._folder / "initrd"
-                with initrd.open("wb", buffering=0) as out:
-                    join(root.pieces, cast(BinaryIO, out))
-                kernel, ucode = (self._own(root.boot.get(path)) for path in (KERNEL, UCODE))
-                cmdline = root.boot[CMDLINE].read_text() if CMDLINE in root.boot else ""
+            initrd = self._folder / "initrd"
+            with initrd.open("wb", buffering=0) as out, joining(cast(BinaryIO, out)) as take:
+                root = segments(self.plan, self._store, cache, self._folder, self._options(), take=take)
+            kernel, ucode = (self._own(root.boot.get(path)) for path in (KERNEL, UCODE))
+            cmdline = root.boot[CMDLINE].read_text() if CMDLINE in root.boot else ""
         self.root_bytes = root.size_bytes
         return Boot(kernel=kernel, initrd=initrd, ucode=ucode, cmdline=cmdline, root_bytes=root.size_bytes)
 

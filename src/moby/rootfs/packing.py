@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from moby import timing
-from moby.formats import cpio, squashfs
+from moby.formats import cpio
 from moby.formats.compress import Codec, compressor
 from moby.formats.entry import Entry, Kind
 from moby.formats.stream import copy
@@ -47,6 +47,8 @@ class Packing:
 
     def image(self, name: str, entries: Iterable[Entry], codec: Codec) -> Path:
         """A squashfs image."""
+        from moby.formats import squashfs  # slow to import, and most images are there
+
         path = self._folder / name
         clock = _Clock()
         with path.open("w+b") as out:

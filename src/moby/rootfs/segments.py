@@ -63,24 +63,37 @@ class Options:
     sbom: Sbom | None = None
 
 
-def segments(plan: Plan, store: Store, cache: Cache, folder: Path, options: Options) -> Root:
+def segments(
+    plan: Plan,
+    store: Store,
+    cache: Cache,
+    folder: Path,
+    options: Options,
+    *,
+    take: Callable[[Piece], None] = lambda piece: None,
+) -> Root:
     """The root as pieces of an initrd, from ``cache`` where it has them; small ones are written to ``folder``.
 
-    Call it, and use the result, within ``cache.using()``. Raises as ``build.entries`` does.
+    ``take`` is given each piece as soon as it is there, in their order. Call it, and use the result, within
+    ``cache.using()``. Raises as ``build.entries`` does.
     """
-    return _Builder(plan, store, cache, folder, options).root()
+    return _Builder(plan, store, cache, folder, options, take).root()
 
 
 class _Builder:
     """One root. ``_merge`` knows what lies at the root, ``_state`` is a hash of all it was told."""
 
-    def __init__(self, plan: Plan, store: Store, cache: Cache, folder: Path, options: Options) -> None:
+    def __init__(
+        self, plan: Plan, store: Store, cache: Cache, folder: Path, options: Options, take: Callable[[Piece], None]
+    ) -> None:
         self._plan = plan
         self._store = store
         self._cache = cache
         self._folder = folder
         self._options = options
         self._root = Root()
+        self._give = take
+        self._given = 0
         self._merge = Merge()
         self._state = ""
         self._identity = [code_id(), zstandard.__version__, zlib_ng.ZLIBNG_VERSION, GZIP_LEVEL, ZSTD_LEVEL]
@@ -98,10 +111,19 @@ class _Builder:
             # An init image put something where a container's root goes, or made its parents links.
             return self._whole()
         self._write("bundles", bundles)
+        self._hand_over()
         for each in nested:
             self._nest(each)
+            self._hand_over()
         self._write("files", self._files())
+        self._hand_over()
         return self._root
+
+    def _hand_over(self) -> None:
+        """Give away the pieces that came since the last time: what was given cannot be taken back."""
+        for piece in self._root.pieces[self._given :]:
+            self._give(piece)
+        self._given = len(self._root.pieces)
 
     def _base(self) -> list[Image]:
         """The parts of images at the root; those images that have an apk database."""
@@ -270,4 +292,5 @@ class _Builder:
         kept = self._cache.make(f"whole-{uuid.uuid4().hex}", pack)
         root.boot = boot_files((name, kept.folder / name) for name in kept.files)
         root.pieces.append(Piece(kept.folder / _ARCHIVE))
+        self._give(root.pieces[0])
         return root
