@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import ssl
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from email.message import Message
@@ -41,13 +42,17 @@ class Request:
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What goes back. ``length`` is announced instead of the real one; after ``cut`` bytes the connection ends."""
+    """What goes back. ``length`` is announced instead of the real one; after ``cut`` bytes the connection ends.
+
+    ``stall_s`` are seconds of silence before it does.
+    """
 
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
     length: int | None = None
     cut: int | None = None
+    stall_s: float = 0
 
 
 # Looks at a request and answers in the registry's place, or gives None.
@@ -263,6 +268,7 @@ class FakeRegistry:
                 self.end_headers()
                 if self.command != "HEAD":
                     self.wfile.write(answer.body[: answer.cut])
+                time.sleep(answer.stall_s)
                 self.close_connection = answer.cut is not None or answer.length is not None
 
             def log_message(self, format: str, *args: object) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from pathlib import Path
 
-from moby.cli import cache_images, cache_transfer
 from moby.context import Context
-from moby.oci.export import Form
+from moby.oci.form import Form
 from moby.oci.store import Store
 
 EPILOG = """\
@@ -49,7 +49,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace, context: Context) -> int:
     """Do what the verb says and return the exit status; results go to stdout."""
-    return _VERBS[arguments.verb](arguments, context, Store(context.store))
+    module, function = _VERBS[arguments.verb]
+    verb: Callable[[argparse.Namespace, Context, Store], int] = getattr(import_module(module), function)
+    return verb(arguments, context, Store(context.store))
 
 
 def _names(parser: argparse.ArgumentParser, *, least: str = "+") -> None:
@@ -124,14 +126,15 @@ _ARGUMENTS: Mapping[str, Callable[[argparse.ArgumentParser], None]] = {
 }
 
 
-_VERBS: Mapping[str, Callable[[argparse.Namespace, Context, Store], int]] = {
-    "ls": cache_images.ls,
-    "rm": cache_images.rm,
-    "clean": cache_images.clean,
-    "gc": cache_images.gc,
-    "import": cache_transfer.import_images,
-    "export": cache_transfer.export_images,
-    "pull": cache_transfer.pull,
-    "push": cache_transfer.push,
-    "verify": cache_images.verify_images,
+# Module and function of each verb, imported when it is asked for.
+_VERBS: Mapping[str, tuple[str, str]] = {
+    "ls": ("moby.cli.cache_images", "ls"),
+    "rm": ("moby.cli.cache_images", "rm"),
+    "clean": ("moby.cli.cache_images", "clean"),
+    "gc": ("moby.cli.cache_images", "gc"),
+    "import": ("moby.cli.cache_transfer", "import_images"),
+    "export": ("moby.cli.cache_transfer", "export_images"),
+    "pull": ("moby.cli.cache_pull", "pull"),
+    "push": ("moby.cli.cache_transfer", "push"),
+    "verify": ("moby.cli.cache_images", "verify_images"),
 }

@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING
 from moby import log
 from moby.context import Context, variable
 from moby.errors import ConfigError, IntegrityError, RegistryError
-from moby.oci import local, usage
+from moby.oci import usage
 from moby.oci.reference import Reference
 from moby.oci.registry import Registry
 from moby.oci.store import Store
-from moby.oci.verify import verify
 
 if TYPE_CHECKING:
     from moby.oci.remote import Remote
@@ -44,6 +43,17 @@ def described(image: usage.Held) -> dict[str, object]:
         "size_bytes": image.size_bytes,
         "used": used,
     }
+
+
+def shown(arguments: argparse.Namespace, key: str, store: Store, names: Sequence[str]) -> int:
+    """Print the images called ``names``; with ``--json`` as what ``key`` says was done to them."""
+    images = [each for each in usage.held(store) if each.name in names]
+    if arguments.json:
+        print(json.dumps({key: [described(each) for each in images]}, indent=2))
+    else:
+        for each in images:
+            print(each.name, each.descriptor.digest)
+    return 0
 
 
 def rm(arguments: argparse.Namespace, context: Context, store: Store) -> int:
@@ -96,6 +106,8 @@ def _freed(arguments: argparse.Namespace, freed: usage.Freed) -> int:
 
 def verify_images(arguments: argparse.Namespace, context: Context, store: Store) -> int:
     """Check blobs and images; status 1 when something is damaged."""
+    from moby.oci.verify import verify
+
     names = [known(store, each) for each in arguments.names]
     with store.in_use():
         report = verify(store, names, repair=arguments.repair)
@@ -119,7 +131,12 @@ def known(store: Store, text: str) -> str:
     if text in names:
         return text
     reference = Reference.parse(text)
-    spelled = (local.stored_name(reference),) if reference.transport else reference.names
+    if reference.transport:
+        from moby.oci import local
+
+        spelled: Sequence[str] = (local.stored_name(reference),)
+    else:
+        spelled = reference.names
     for name in spelled:
         if name in names:
             return name

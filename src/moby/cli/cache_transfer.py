@@ -7,23 +7,22 @@ import contextlib
 import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import BinaryIO, cast
 
-import moby
 from moby import log
-from moby.cli.cache_images import described, known
+from moby.cli.cache_images import known, shown
+from moby.cli.cache_pull import platform_of
 from moby.cli.signing_key import private_key
 from moby.context import Context
 from moby.errors import ConfigError, PlatformError
 from moby.oci import archive, engine, imports, local, usage
-from moby.oci.export import Form, Wanted, export
-from moby.oci.manifest import Index, Platform
+from moby.oci.export import Wanted, export
+from moby.oci.form import Form
 from moby.oci.reference import Reference
 from moby.oci.registry import Registry
-from moby.oci.resolve import ImageSource, PullPolicy
 from moby.oci.store import Store
 from moby.oci.trust_sign import sign
 
@@ -40,7 +39,7 @@ def import_images(arguments: argparse.Namespace, context: Context, store: Store)
         else:
             images = local.layout_of(path, store) if path.is_dir() else local.archived(path, store)
         names = imports.load(store, images, name=arguments.name)
-        return _shown(arguments, "imported", store, names)
+        return shown(arguments, "imported", store, names)
 
 
 def export_images(arguments: argparse.Namespace, context: Context, store: Store) -> int:
@@ -91,41 +90,6 @@ def _umask() -> int:
     return mask
 
 
-def pull(arguments: argparse.Namespace, context: Context, store: Store) -> int:
-    """Fetch images anew and print their names and digests."""
-    references = [Reference.parse(each) for each in arguments.names]
-    with usage.using(store, context.environment), Registry.connect(context) as registry:
-        source = ImageSource(store, registry, PullPolicy.ALWAYS)
-        for reference in references:
-            wanted = arguments.platform or [""]
-            platforms = _offered(registry, reference) if _ALL in wanted else [platform_of(each) for each in wanted]
-            for platform in platforms:
-                source.resolve(reference, platform)
-        names = [local.stored_name(each) if each.transport else str(each) for each in references]
-        return _shown(arguments, "pulled", store, names)
-
-
-def _offered(registry: Registry, reference: Reference) -> list[Platform]:
-    """All platforms that a registry has an image for."""
-    if reference.transport is not None:
-        raise ConfigError("--platform all is for registries", where=str(reference), fix="moby cache import takes all")
-    content = registry.first(
-        reference, lambda remote: remote.manifest(reference.locator, digest=reference.digest)
-    ).content
-    offered = [Platform.parse(each) for each in content.platforms] if isinstance(content, Index) else []
-    return offered or [platform_of("")]
-
-
-def _shown(arguments: argparse.Namespace, key: str, store: Store, names: Sequence[str]) -> int:
-    images = [each for each in usage.held(store) if each.name in names]
-    if arguments.json:
-        print(json.dumps({key: [described(each) for each in images]}, indent=2))
-    else:
-        for each in images:
-            print(each.name, each.descriptor.digest)
-    return 0
-
-
 def push(arguments: argparse.Namespace, context: Context, store: Store) -> int:
     """Push images and print what the registry calls them, and their digests."""
     names = [known(store, each) for each in arguments.names]
@@ -157,8 +121,3 @@ def push(arguments: argparse.Namespace, context: Context, store: Store) -> int:
     for each in () if arguments.json else pushed:
         print(each["reference"], each["digest"])
     return 0
-
-
-def platform_of(text: str) -> Platform:
-    """The platform that ``text`` spells, this host's when it is empty. Raises ``ConfigError``."""
-    return Platform.parse(text) if text else Platform(os="linux", architecture=moby.architecture("").value)

@@ -101,16 +101,34 @@ class Writer:
 
     def write(self, data: bytes) -> None:
         """Append ``data``. Raises ``IntegrityError`` past the expected size, ``PlatformError`` on a full disk."""
-        if self._expected is not None and self.count + len(data) > self._expected.size:
-            raise mismatch(self._expected.digest, self._expected.size, None, self.count + len(data))
-        self.count += len(data)
-        if self._filled + len(data) > _BATCH_BYTES:
-            self._flush()
         if len(data) >= _BATCH_BYTES:
+            self._grow(len(data))
+            self._flush()
             self._out(memoryview(data))
-        else:
-            self._batch[self._filled : self._filled + len(data)] = data
-            self._filled += len(data)
+            return
+        view = memoryview(data)
+        while view:
+            room = self.room()
+            count = min(len(room), len(view))
+            room[:count] = view[:count]
+            self.filled(count)
+            view = view[count:]
+
+    def room(self) -> memoryview:
+        """Memory to put the next bytes in; then ``filled`` tells how many they were."""
+        if self._filled == _BATCH_BYTES:
+            self._flush()
+        return memoryview(self._batch)[self._filled :]
+
+    def filled(self, count: int) -> None:
+        """Append the first ``count`` bytes of ``room``. Raises as ``write``."""
+        self._grow(count)
+        self._filled += count
+
+    def _grow(self, count: int) -> None:
+        if self._expected is not None and self.count + count > self._expected.size:
+            raise mismatch(self._expected.digest, self._expected.size, None, self.count + count)
+        self.count += count
 
     def _flush(self) -> None:
         self._out(memoryview(self._batch)[: self._filled])

@@ -11,13 +11,14 @@ import httpx
 from moby import log
 from moby.errors import IntegrityError, RegistryError
 from moby.http import redact
-from moby.oci import blob, pool
+from moby.oci import blob, body, pool
 from moby.oci.endpoint import Endpoint
 from moby.oci.manifest import Descriptor
 from moby.oci.session import Session
 from moby.oci.store import Store
 
 _ATTEMPTS = 8
+_PARALLEL = 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,12 +30,12 @@ class Downloads:
     store: Store
 
     def fetch(self, blobs: Sequence[Descriptor]) -> None:
-        """Store those ``blobs`` that are missing, each once, at most four at a time.
+        """Store those ``blobs`` that are missing, each once, at most six at a time.
 
         The first failure ends all. Raises ``RegistryError``, ``IntegrityError`` or ``PlatformError``.
         """
         missing = tuple({each.digest: each for each in blobs if not self.store.has(each)}.values())
-        pool.each(missing, self._one)
+        pool.each(missing, self._one, parallel=_PARALLEL)
 
     def _one(self, descriptor: Descriptor, stop: threading.Event) -> None:
         """Store one blob, from the registry or else from the other places its descriptor names."""
@@ -88,15 +89,13 @@ class Downloads:
             if start and not _continues(response, start):
                 advance(-start)
                 writer.restart()
-            try:
-                for chunk in response.iter_raw():
-                    if stop.is_set():
-                        raise pool.Stopped
-                    writer.write(chunk)
-                    advance(len(chunk))
-            except httpx.TransportError:
-                return False
-        return True
+
+            def arrived(count: int) -> None:
+                if stop.is_set():
+                    raise pool.Stopped
+                advance(count)
+
+            return body.copy(response, writer, arrived)
 
 
 def _continues(response: httpx.Response, start: int) -> bool:

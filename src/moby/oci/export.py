@@ -6,7 +6,6 @@ specification 1.2, ``manifest.json``.
 
 from __future__ import annotations
 
-import enum
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from moby.formats.compress import decompress
 from moby.formats.entry import Entry, Kind, directory, file
 from moby.oci import indexes, layers, walk
 from moby.oci.digest import Digest
+from moby.oci.form import Form
 from moby.oci.image import Image
 from moby.oci.manifest import (
     LAYER_TYPES,
@@ -36,14 +36,6 @@ from moby.oci.store import Store
 _MARKER = b'{"imageLayoutVersion":"1.0.0"}'
 _FULL_NAME = "io.containerd.image.name"
 _CHUNK = 1 << 20
-
-
-class Form(enum.StrEnum):
-    """What the file is."""
-
-    OCI = "oci"
-    DOCKER = "docker"
-    FILESYSTEM = "filesystem"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,8 @@ import pytest
 
 from moby.errors import ConfigError, IntegrityError
 from moby.oci import archive, attestations, blob, imports, local
-from moby.oci.export import Form, Wanted, export
+from moby.oci.export import Wanted, export
+from moby.oci.form import Form
 from moby.oci.manifest import Platform
 from moby.oci.reference import Reference
 from moby.oci.store import Store
