@@ -22,7 +22,7 @@ from moby.machines.commandline import TCG, Virtual
 from moby.machines.machine import PANIC, QEMU_FAILED
 from moby.machines.options import BootKind, Disk, Publish, RunOptions
 from moby.machines.probe import probe
-from moby.machines.toolset import host_qemu
+from moby.machines.toolset import finder
 from tests.support import guests
 from tests.support.guests import HANG, POWER_OFF, RESET, WAIT_FOR_BUTTON, echo_until, prefix, say
 
@@ -305,8 +305,8 @@ def test_firmware_starts_from_a_disk_of_its_own_variables(tmp_path: Path, contex
     assert (tmp_path / "empty.img-state" / "uefi-vars.fd").exists()
 
 
-def test_probe_kernel_finishes_and_a_hopeless_one_is_given_up() -> None:
-    tools, virtual = host_qemu(Architecture.AMD64), Virtual(architecture=Architecture.AMD64)
+def test_probe_kernel_finishes_and_a_hopeless_one_is_given_up(context: Context) -> None:
+    tools, virtual = finder(context)(Architecture.AMD64), Virtual(architecture=Architecture.AMD64)
     assert probe(virtual, tools, limit_s=20).works
     assert not probe(virtual, tools, limit_s=0.001).works
 

@@ -26,8 +26,6 @@ _COMMANDS = ("qmp_capabilities", "cont", "system_powerdown", "query-status", "qu
 
 
 def install(directory: Path, *, ends: str = "hang", says: str = "", fails: str = "", panics: bool = False) -> Toolset:
-    from moby.machines.toolset import Toolset  # the fake itself starts faster without
-
     directory.mkdir(parents=True, exist_ok=True)
     plan = {"ends": ends, "says": says, "fails": fails, "panics": panics, "record": str(directory / "argv.json")}
     program = directory / "qemu-system-fake"
@@ -37,12 +35,25 @@ def install(directory: Path, *, ends: str = "hang", says: str = "", fails: str =
         f"from tests.support.fake_qemu import play\nplay({plan!r})\n"
     )
     program.chmod(0o755)
-    return Toolset(system=(str(program),))
+    return toolset(program)
 
 
-def recorded(toolset: Toolset) -> list[str]:
+def toolset(program: Path) -> Toolset:
+    """``program`` for QEMU, and nothing beside it: where firmware or a TPM is asked for, the test fails."""
+    from moby.machines.toolset import Toolset  # the fake itself starts faster without
+
+    def no_firmware() -> tuple[Path, Path]:
+        raise AssertionError("firmware was asked for")
+
+    def no_tpm() -> tuple[str, ...]:
+        raise AssertionError("a TPM was asked for")
+
+    return Toolset(system=(str(program),), firmware=no_firmware, tpm=no_tpm)
+
+
+def recorded(tools: Toolset) -> list[str]:
     """The words the fake was started with."""
-    words: list[str] = json.loads((Path(toolset.system[0]).parent / "argv.json").read_text())
+    words: list[str] = json.loads((Path(tools.system[0]).parent / "argv.json").read_text())
     return words
 
 

@@ -38,29 +38,42 @@ _MACHINES = {
     "riscv64": Architecture.RISCV64,
 }
 _QEMU = {Architecture.AMD64: "x86_64", Architecture.ARM64: "aarch64", Architecture.RISCV64: "riscv64"}
-# Code and variables below usr/share, newest layout first; Secure Boot with the usual vendor's keys enrolled.
+# Where Debian, Arch, Fedora, QEMU itself and Homebrew put firmware, below the root; and what they call the code and the
+# empty variables that belong to it. Of those that want Secure Boot's keys enrolled, none.
+_FIRMWARE_DIRECTORIES = (
+    "usr/share/OVMF",
+    "usr/share/AAVMF",
+    "usr/share/qemu-efi-riscv64",
+    "usr/share/edk2/x64",
+    "usr/share/edk2/ovmf",
+    "usr/share/edk2-ovmf/x64",
+    "usr/share/edk2/aarch64",
+    "usr/share/edk2/riscv",
+    "usr/share/qemu",
+    "opt/homebrew/share/qemu",
+    "usr/local/share/qemu",
+)
 _FIRMWARE = {
-    Architecture.AMD64: (("OVMF/OVMF_CODE_4M.fd", "OVMF/OVMF_VARS_4M.fd"), ("OVMF/OVMF_CODE.fd", "OVMF/OVMF_VARS.fd")),
-    Architecture.ARM64: (
-        ("AAVMF/AAVMF_CODE.no-secboot.fd", "AAVMF/AAVMF_VARS.fd"),
-        ("AAVMF/AAVMF_CODE.fd", "AAVMF/AAVMF_VARS.fd"),
-    ),
-    Architecture.RISCV64: (("qemu-efi-riscv64/RISCV_VIRT_CODE.fd", "qemu-efi-riscv64/RISCV_VIRT_VARS.fd"),),
-}
-_SECURE = {
     Architecture.AMD64: (
-        ("OVMF/OVMF_CODE_4M.ms.fd", "OVMF/OVMF_VARS_4M.ms.fd"),
-        ("OVMF/OVMF_CODE.ms.fd", "OVMF/OVMF_VARS.ms.fd"),
+        ("OVMF_CODE_4M.fd", "OVMF_VARS_4M.fd"),
+        ("OVMF_CODE.4m.fd", "OVMF_VARS.4m.fd"),
+        ("OVMF_CODE.fd", "OVMF_VARS.fd"),
+        ("edk2-x86_64-code.fd", "edk2-i386-vars.fd"),
     ),
-    Architecture.ARM64: (("AAVMF/AAVMF_CODE.ms.fd", "AAVMF/AAVMF_VARS.ms.fd"),),
-    Architecture.RISCV64: (),
+    Architecture.ARM64: (
+        ("AAVMF_CODE.no-secboot.fd", "AAVMF_VARS.fd"),
+        ("AAVMF_CODE.fd", "AAVMF_VARS.fd"),
+        ("QEMU_EFI-pflash.raw", "vars-template-pflash.raw"),
+        ("edk2-aarch64-code.fd", "edk2-arm-vars.fd"),
+    ),
+    Architecture.RISCV64: (("RISCV_VIRT_CODE.fd", "RISCV_VIRT_VARS.fd"),),
 }
 _WRAPPERS = "wrappers"
 _CHUNK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Toolset:
+class Programs:
     """Programs of one tool: the host's own (``root`` None), or unpacked at ``root``."""
 
     programs: Mapping[str, Path]
@@ -80,12 +93,10 @@ class Toolset:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Firmware:
-    """UEFI firmware images: code (read-only) and the template of its variable store; with Secure Boot keys or not."""
+    """UEFI firmware images: code (read-only) and the template of its variable store."""
 
     code: Path
     variables: Path
-    secure_code: Path | None = None
-    secure_variables: Path | None = None
 
 
 @cache
@@ -101,17 +112,18 @@ class Tools:
         self._context = context
         self._packages = packages
 
-    def qemu(self, architecture: Architecture, *, packaged: bool = False) -> Toolset:
-        """``qemu-system-*`` for guests of ``architecture``, and ``qemu-img``: the host's when it has both.
+    def qemu(self, architecture: Architecture, *, packaged: bool = False) -> Programs:
+        """``qemu-system-*`` for guests of ``architecture``, and ``qemu-img``.
 
-        ``packaged`` leaves the host's aside. Raises ``PlatformError`` when there is none for this host.
+        The host's when it has the former, be it without ``qemu-img``; else both unpacked. ``packaged`` leaves the
+        host's aside. Raises ``PlatformError`` when there is none for this host.
         """
         system = f"qemu-system-{_QEMU[architecture]}"
         names = (system, "qemu-img")
         path = self._context.environment.get("PATH")
         found = {name: Path(where) for name in names if (where := shutil.which(name, path=path))}
         if system in found and not packaged:
-            return Toolset(programs=found)
+            return Programs(programs=found)
         host = _host("QEMU")
         root = self._tool("qemu", host, architecture)
         modules = f"usr/lib/{TRIPLETS[host]}/qemu"
@@ -119,7 +131,7 @@ class Tools:
         options = [word for each in data for word in ("-L", f"$root/{each}")]
         wrap(root, host, system, f"usr/bin/{system}", options, {"QEMU_MODULE_DIR": f"$root/{modules}"})
         wrap(root, host, "qemu-img", "usr/bin/qemu-img", (), {"QEMU_MODULE_DIR": f"$root/{modules}"})
-        return Toolset(programs={name: root / _WRAPPERS / name for name in names}, root=root)
+        return Programs(programs={name: root / _WRAPPERS / name for name in names}, root=root)
 
     def tpm(self, *, packaged: bool = False) -> Path:
         """``swtpm``, an emulated TPM: the host's, else unpacked. Raises ``PlatformError`` when this host has none."""
@@ -129,7 +141,7 @@ class Tools:
         return self.others(catalog.directory("swtpm"), {"swtpm": "usr/bin/swtpm"}).program("swtpm")
 
     def firmware(self, architecture: Architecture, *, packaged: bool = False) -> Firmware:
-        """UEFI for guests of ``architecture``: the host's (Debian's paths), else unpacked.
+        """UEFI for guests of ``architecture``: the host's, else unpacked.
 
         Raises ``PlatformError`` when Debian has none for this architecture.
         """
@@ -177,11 +189,11 @@ class Tools:
     def _cc(self) -> Recipe:
         return Recipe.load(catalog.directory("cc"))
 
-    def others(self, directory: Path, programs: Mapping[str, str]) -> Toolset:
+    def others(self, directory: Path, programs: Mapping[str, str]) -> Programs:
         """Programs (name → path in the packages) of the recipe in ``directory``, unpacked on first use."""
         host = _host("this tool")
         root = self.unpacked(Recipe.load(directory), host)
-        return Toolset(programs={name: wrap(root, host, name, place) for name, place in programs.items()}, root=root)
+        return Programs(programs={name: wrap(root, host, name, place) for name, place in programs.items()}, root=root)
 
     def _compiles(self, host: Architecture | None) -> bool:
         return host is not None and platform.system() == "Linux" and host in self._cc.architectures
@@ -302,15 +314,9 @@ def _host(what: str) -> Architecture:
 
 
 def find_firmware(root: Path, architecture: Architecture) -> Firmware | None:
-    """Firmware at the paths of Debian's packages below ``root``; None when it is not there."""
-    share = root / "usr/share"
-    plain = next((pair for pair in _FIRMWARE[architecture] if all((share / each).is_file() for each in pair)), None)
-    secure = next((pair for pair in _SECURE[architecture] if all((share / each).is_file() for each in pair)), None)
-    if plain is None:
-        return None
-    return Firmware(
-        code=share / plain[0],
-        variables=share / plain[1],
-        secure_code=share / secure[0] if secure else None,
-        secure_variables=share / secure[1] if secure else None,
-    )
+    """Firmware in the usual places below ``root``; None when it is not there."""
+    for directory in (root / each for each in _FIRMWARE_DIRECTORIES):
+        for code, variables in _FIRMWARE[architecture]:
+            if (directory / code).is_file() and (directory / variables).is_file():
+                return Firmware(code=directory / code, variables=directory / variables)
+    return None

@@ -25,7 +25,7 @@ from moby.machines import qemu
 from moby.machines.machine import Machine
 from moby.machines.options import RunOptions
 from moby.machines.resolve import Boot
-from moby.machines.toolset import Finder, host_qemu
+from moby.machines.toolset import Finder
 
 
 class BackEnd(Protocol):
@@ -37,7 +37,7 @@ class BackEnd(Protocol):
         options: RunOptions,
         context: Context,
         *,
-        find_qemu: Finder = host_qemu,
+        find_qemu: Finder | None = None,
         attach: bool = False,
     ) -> Machine:
         """Start ``target`` as ``options`` say."""

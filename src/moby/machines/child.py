@@ -12,7 +12,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -54,14 +54,12 @@ class Child:
         *,
         output: Path,
         pass_fds: Sequence[int],
-        environment: Mapping[str, str] | None = None,
     ) -> None:
         """Start ``argv`` with its messages going to ``output``.
 
         Raises ``CommandError`` when it cannot be started, ``PlatformError`` when ``output`` cannot be written.
         """
         self._argv, self._output, self._pass_fds = list(argv), output, tuple(pass_fds)
-        self._environment = environment
         self._process: proc.Running | None = None
         self._fault: BaseException | None = None
         self._started, self._ended = threading.Event(), threading.Event()
@@ -102,7 +100,6 @@ class Child:
                 self._argv,
                 stdout=output,
                 stderr=output,
-                env=self._environment,
                 new_session=True,  # the terminal's Ctrl-C is for the tool, which stops the guest properly
                 pass_fds=self._pass_fds,
                 die_with_parent=True,

@@ -28,7 +28,6 @@ class Platform:
     software and takes several times as long.
     """
 
-    program: str
     machine: str
     tcg_cpu: str
     console: str
@@ -39,7 +38,6 @@ class Platform:
 
 PLATFORMS: Mapping[Architecture, Platform] = {
     Architecture.AMD64: Platform(
-        program="qemu-system-x86_64",
         machine="q35",
         tcg_cpu="max",
         console="ttyS0",
@@ -48,14 +46,13 @@ PLATFORMS: Mapping[Architecture, Platform] = {
         tpm_device="tpm-tis",
     ),
     Architecture.ARM64: Platform(
-        program="qemu-system-aarch64",
         machine="virt",
         tcg_cpu="cortex-a57",
         console="ttyAMA0",
         vm_machine="virt,gic-version=max",
         tpm_device="tpm-tis-device",
     ),
-    Architecture.RISCV64: Platform(program="qemu-system-riscv64", machine="virt", tcg_cpu="rv64", console="ttyS0"),
+    Architecture.RISCV64: Platform(machine="virt", tcg_cpu="rv64", console="ttyS0"),
 }
 
 

@@ -103,7 +103,7 @@ def probe(virtual: Virtual, toolset: Toolset, *, limit_s: float = LIMIT_S) -> An
         words = [*toolset.system, *virtual.words, "-m", "128", "-nodefaults", "-no-user-config", "-no-reboot"]
         words += ["-display", "none", "-serial", "stdio", "-kernel", str(kernel)]
         try:
-            said = proc.run(words, env=toolset.environment, timeout_s=limit_s, stdin=b"", die_with_parent=True)
+            said = proc.run(words, timeout_s=limit_s, stdin=b"", die_with_parent=True)
         except CommandError as error:
             log.debug(f"probe of {virtual.accelerator}: {error}")
             if error.status == proc.TIMED_OUT:

@@ -26,7 +26,7 @@ from moby.machines.options import Disk, Publish, RunOptions
 from moby.machines.qmp import Monitor
 from moby.machines.resolve import Boot, boot_from, disk_format, memory_mib
 from moby.machines.state import Facts, State
-from moby.machines.toolset import Finder, Toolset, find_firmware, find_tpm, host_qemu
+from moby.machines.toolset import Finder, Toolset, finder
 
 _DAEMONIZE_S = 30
 _LAST_WORDS_S = 2
@@ -38,7 +38,7 @@ def run(
     options: RunOptions,
     context: Context,
     *,
-    find_qemu: Finder = host_qemu,
+    find_qemu: Finder | None = None,
     attach: bool = False,
 ) -> Machine:
     """Start ``target`` and return once QEMU runs; with ``attach`` the ``Machine`` has the live console.
@@ -47,7 +47,7 @@ def run(
     port in use, a state directory in use), and ``CommandError`` with status 4 when QEMU does not start.
     """
     boot = target if isinstance(target, Boot) else boot_from(target, options)
-    toolset = find_qemu(boot.architecture)
+    toolset = (find_qemu or finder(context))(boot.architecture)
     check_ports(options.publish)
     asked = options.accelerator or variable(context.environment, "QEMU_ACCEL")
     accelerator = probe.choose(boot.architecture, toolset, context, asked=asked)
@@ -57,9 +57,9 @@ def run(
     held = State.claim(directory)
     try:
         command = _command(boot, options, toolset, held, accelerator)
-        chip = tpm.started(find_tpm(toolset), held.directory) if options.tpm else contextlib.nullcontext()
+        chip = tpm.started(toolset.tpm(), held.directory) if options.tpm else contextlib.nullcontext()
         with chip as tpm_end:
-            return _start(command, options, toolset, context, held, attach=attach, tpm_end=tpm_end)
+            return _start(command, options, context, held, attach=attach, tpm_end=tpm_end)
     finally:
         held.release()  # QEMU has its own hold by now, or there is none
 
@@ -167,7 +167,6 @@ def _sockets(held: State, opened: contextlib.ExitStack, *, attach: bool, tpm_end
 def _start(
     command: Command,
     options: RunOptions,
-    toolset: Toolset,
     context: Context,
     held: State,
     *,
@@ -178,7 +177,7 @@ def _start(
         sockets = _sockets(held, undo, attach=attach, tpm_end=tpm_end)
         words = commandline.argv(replace(command, channels=sockets.channels))
         descriptors = [held.lock, *(end.fileno() for end in sockets.inherited)]
-        child = Child(words, output=held.qemu_log, pass_fds=descriptors, environment=toolset.environment)
+        child = Child(words, output=held.qemu_log, pass_fds=descriptors)
         undo.callback(child.wait, _END_S)
         undo.callback(child.kill)
         for end in sockets.inherited:
@@ -262,7 +261,7 @@ def _firmware(boot: Boot, options: RunOptions, toolset: Toolset, held: State) ->
         if not options.firmware.is_file():
             raise ConfigError("no such file", where=str(options.firmware), fix="give --fw an UEFI firmware file")
         return Firmware(code=_own_copy(options.firmware, held.directory / "uefi-firmware.fd"))
-    code, template = find_firmware(boot.architecture, toolset)
+    code, template = toolset.firmware()
     if options.variables is not None:
         if not options.variables.is_file():
             fix = "make them with: moby keys create --vars keys/"
@@ -302,5 +301,5 @@ def _disk(index: int, disk: Disk, toolset: Toolset, held: State) -> Drive:
     elif toolset.image is None:
         raise PlatformError(f"making a {made} disk needs qemu-img", where=str(path), fix="install it or use format=raw")
     else:
-        proc.run([*toolset.image, "create", "-q", "-f", made, str(path), f"{disk.size_mib}M"], env=toolset.environment)
+        proc.run([*toolset.image, "create", "-q", "-f", made, str(path), f"{disk.size_mib}M"])
     return Drive(path=path, format=made)

@@ -32,7 +32,7 @@ from moby.machines import named
 from moby.machines.machine import QEMU_FAILED, Machine
 from moby.machines.options import RunOptions
 from moby.machines.resolve import Boot
-from moby.machines.toolset import Finder, host_qemu
+from moby.machines.toolset import Finder
 
 _CTRL_A, _CTRL_C = 0x01, 0x03
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -93,7 +93,7 @@ def run_foreground(
     options: RunOptions,
     context: Context,
     *,
-    find_qemu: Finder = host_qemu,
+    find_qemu: Finder | None = None,
     stdin: IO[bytes],
     stdout: IO[bytes],
     back_end: str = "qemu",

@@ -117,15 +117,23 @@ def test_qemu_of_the_host_is_preferred(context: Context, tmp_path: Path) -> None
         found.program("qemu-nbd")
 
 
-def test_firmware_is_found_at_debians_paths(tmp_path: Path) -> None:
-    for name in ("OVMF_CODE_4M.fd", "OVMF_VARS_4M.fd", "OVMF_CODE_4M.ms.fd"):
-        path = tmp_path / "usr/share/OVMF" / name
+@pytest.mark.parametrize(
+    ("code", "variables", "others"),
+    [
+        ("OVMF/OVMF_CODE_4M.fd", "OVMF/OVMF_VARS_4M.fd", ["OVMF/OVMF_CODE_4M.ms.fd", "OVMF/OVMF_CODE.fd"]),
+        ("edk2/x64/OVMF_CODE.4m.fd", "edk2/x64/OVMF_VARS.4m.fd", ["OVMF/OVMF_CODE.fd"]),
+        ("qemu/edk2-x86_64-code.fd", "qemu/edk2-i386-vars.fd", ["qemu/edk2-aarch64-code.fd"]),
+    ],
+)
+def test_firmware_is_found_where_distributions_put_it(
+    tmp_path: Path, code: str, variables: str, others: list[str]
+) -> None:
+    for name in (code, variables, *others):
+        path = tmp_path / "usr/share" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"")
     found = tools.find_firmware(tmp_path, Architecture.AMD64)
-    assert found is not None
-    assert (found.code.name, found.variables.name) == ("OVMF_CODE_4M.fd", "OVMF_VARS_4M.fd")
-    assert found.secure_code is None
+    assert found == tools.Firmware(code=tmp_path / "usr/share" / code, variables=tmp_path / "usr/share" / variables)
     assert tools.find_firmware(tmp_path, Architecture.ARM64) is None
 
 

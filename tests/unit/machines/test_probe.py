@@ -9,12 +9,12 @@ import pytest
 
 from moby.artifact import Architecture
 from moby.context import Context
-from moby.errors import PlatformError
 from moby.machines.commandline import Virtual
 from moby.machines.probe import cached_probe, choose, probe
 from moby.machines.probe_kernel import LINE, PROBES
 from moby.machines.resolve import host_architecture
-from moby.machines.toolset import Toolset, find_firmware, host_qemu
+from moby.machines.toolset import Toolset
+from tests.support import fake_qemu
 
 KVM = Virtual(architecture=Architecture.AMD64, accelerator="kvm")
 GOOD = f"printf {LINE.decode().strip()}'\\n'"
@@ -26,7 +26,7 @@ def tools(tmp_path: Path) -> Callable[[str], Toolset]:
         program = tmp_path / "qemu-system-fake"
         program.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/calls\n{script}\n')
         program.chmod(0o755)
-        return Toolset(system=(str(program),))
+        return fake_qemu.toolset(program)
 
     return make
 
@@ -118,23 +118,3 @@ def test_architecture_without_a_probe_kernel_is_not_accelerated(tools: Callable[
 def test_probe_kernels_end_with_their_line() -> None:
     for make in PROBES.values():
         assert make().endswith(LINE + b"\0")
-
-
-def test_host_without_qemu_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(PlatformError, match="qemu-system-aarch64 is not installed") as caught:
-        host_qemu(Architecture.ARM64)
-    assert "qemu-system-arm" in caught.value.fix
-
-
-def test_hosts_qemu_is_found_on_the_path(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
-    program = tmp_path / "qemu-system-x86_64"
-    program.write_text("")
-    program.chmod(0o755)
-    assert host_qemu(Architecture.AMD64) == Toolset(system=(str(program),))
-
-
-def test_firmware_of_the_toolset_comes_first(tmp_path: Path) -> None:
-    found = (tmp_path / "code", tmp_path / "variables")
-    assert find_firmware(Architecture.AMD64, Toolset(system=("x",), firmware=lambda: found)) == found

@@ -132,7 +132,7 @@ def test_qemu_that_fails_says_why(host: Host) -> None:
 
 def test_qemu_that_is_not_there_says_so(host: Host) -> None:
     def missing(architecture: Architecture) -> Toolset:
-        return Toolset(system=(str(host.directory / "absent"),))
+        return fake_qemu.toolset(host.directory / "absent")
 
     with pytest.raises(CommandError, match="not found"):
         qemu.run(host.image, TCG, host.context, find_qemu=missing)
@@ -181,7 +181,7 @@ def test_uefi_variables_are_the_machines_own_and_kept(host: Host) -> None:
     template.write_text("template")
     (host.directory / "disk.img").write_bytes(bytes(1024))
     tools = fake_qemu.install(host.directory / "bin", ends="guest-shutdown")
-    host.tools = Toolset(system=tools.system, firmware=lambda: (code, template))
+    host.tools = replace(tools, firmware=lambda: (code, template))
     kept = host.directory / "disk.img-state" / "uefi-vars.fd"
     options = RunOptions(accelerator="tcg", uefi=True, kind=BootKind.DISK, architecture=Architecture.AMD64)
     for content in ("template", "changed by the guest"):
