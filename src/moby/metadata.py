@@ -82,7 +82,7 @@ def _config(config: Config, spelling: _Spelling) -> _Form:
         "onshutdown": section(tuple(_image(each, spelling) for each in config.onshutdown or ())),
         "services": section(tuple(_image(each, spelling) for each in config.services or ())),
         "files": section(tuple(_file(each) for each in config.files or ())),
-        "volumes": section(tuple(_given(each, VolumeSpec) for each in config.volumes or ())),
+        "volumes": section(tuple(_volume(each) for each in config.volumes or ())),
     }
 
 
@@ -98,6 +98,11 @@ def _given(model: Spec, shape: type[Spec], *, without: tuple[str, ...] = ()) -> 
         if name not in without and value is not None and value != field.default:
             form[field.alias or to_camel(name)] = value
     return form
+
+
+def _volume(volume: VolumeSpec) -> _Form:
+    form = _given(volume, VolumeSpec)
+    return form if volume.platforms else {key: value for key, value in form.items() if key != "platforms"}
 
 
 def _file(file: FileSpec) -> _Form:

@@ -223,7 +223,7 @@ def _way(text: str, style: Style) -> _Way:
 
 def _is_text(text: str) -> bool:
     """Whether a reader takes the unquoted ``text`` for text."""
-    if text in _OLD_BOOLEANS or _BASE_60.fullmatch(text) or is_date(text):
+    if text == "<<" or text in _OLD_BOOLEANS or _BASE_60.fullmatch(text) or is_date(text):
         return False
     return isinstance(resolve(text), str)
 

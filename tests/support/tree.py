@@ -37,7 +37,7 @@ def unpack(entries: Iterable[Entry]) -> dict[str, Node]:
     """The tree of an entry stream: later entries win, hard links are files with their target's content.
 
     Raises ``AssertionError`` where an unpacking program would stumble: a parent that is missing or no directory, a
-    directory over something else or the other way round, a hard link to nothing.
+    directory over a link, something else over a directory that is not empty, a hard link to nothing.
     """
     tree: dict[str, Node] = {}
     for entry in entries:
@@ -53,7 +53,7 @@ def _check(entry: Entry, tree: dict[str, Node]) -> None:
     if old is None:
         return
     if entry.kind is Kind.DIRECTORY:
-        assert old.kind == "dir", f"{entry.path}: directory over {old.kind}"
+        assert old.kind != "symlink", f"{entry.path}: directory over a link"
     elif old.kind == "dir":
         held = [path for path in tree if path.startswith(f"{entry.path}/")]
         assert not held, f"{entry.path}: {entry.kind.name} over a directory that holds {held[0]}"

@@ -68,6 +68,12 @@ def test_what_is_printed_is_a_configuration_again() -> None:
     assert metadata_json(again) == metadata_json(without)
 
 
+def test_empty_lists_are_shown_where_they_say_something() -> None:
+    config = parse("volumes: [{name: v, platforms: []}]\nservices: [{name: s, image: x, binds: []}]")
+    assert metadata_yaml(config).decode().endswith("  binds: []\nfiles: []\nvolumes:\n- name: v\n")
+    assert json.loads(metadata_json(config))["volumes"] == [{"name": "v"}]
+
+
 def test_maps_are_sorted() -> None:
     config = parse("services: [{name: s, image: x, sysctl: {b10: x, b9: x, a: x}}]")
     assert "a: x\n    b9: x\n    b10: x\n" in metadata_yaml(config).decode()

@@ -27,7 +27,7 @@ def files(plans: Sequence[FilePlan], merge: Merge) -> Iterator[Entry]:
     for plan in plans:
         origin = f"files[{plan.index}]"
         for parent in ancestors(plan.path)[:-1]:
-            if not merge.exists(parent):
+            if not merge.is_directory(parent):
                 yield from merge.put(_entry(plan, origin, path=parent, kind=Kind.DIRECTORY, mode=entered(plan.mode)))
         if isinstance(plan.data, Path):
             yield from _copied(plan, plan.data, origin, merge)

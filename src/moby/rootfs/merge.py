@@ -6,7 +6,7 @@ once, so of two entries with one path the later wins, as when the stream is unpa
 - a directory comes before what it holds: one that nobody gave is made (0755, root);
 - a parent that is a symbolic link is followed, inside its root, and the entry goes to where it leads;
 - a directory over a symbolic link changes nothing: ``bin -> usr/bin`` of one image outlives ``bin/`` of the next;
-- a directory over another thing, and another thing over a directory that holds something, are errors.
+- a directory takes the place of a file; a file or link over a directory that holds something is an error.
 
 Remembered are directories and symbolic links, and files where parts may collide: some 200 bytes each.
 """
@@ -84,7 +84,8 @@ class Merge:
         else:
             parent[0] += 1
         if kind is Kind.DIRECTORY:
-            nodes.setdefault(path, [0])
+            if nodes.get(path) is None:
+                nodes[path] = [0]
         elif kind is Kind.SYMLINK:
             nodes[path] = entry.target
         elif remember_files or path in nodes:
@@ -110,8 +111,8 @@ class Merge:
                 count[0] += 1
             if node is not True:
                 self._nodes[path] = node
-            else:
-                self._nodes.setdefault(path, [0])
+            elif not isinstance(self._nodes.get(path), list):
+                self._nodes[path] = [0]
         self.linked.update(linked)
 
     def fork(self) -> Merge:
@@ -131,9 +132,10 @@ class Merge:
         """Whether the target of any symbolic link holds ``name``."""
         return any(isinstance(node, str) and name in node for node in self._nodes.values())
 
-    def exists(self, path: str) -> bool:
-        """Whether something stands at ``path``, symbolic links followed, as far as it is remembered."""
-        return not self._walk(path)[1]
+    def is_directory(self, path: str) -> bool:
+        """Whether a directory stands at ``path``, symbolic links followed."""
+        found, missing = self._walk(path)
+        return not missing and isinstance(self._nodes["/".join(found)], list)
 
     def _aim(self, entry: Entry) -> Entry:
         """A hard link, its target's parents without symbolic links as the target's own entry was written."""
@@ -144,10 +146,7 @@ class Merge:
         return replace(entry, target="/".join((*found, *missing, name)))
 
     def _check(self, entry: Entry, node: _Node) -> None:
-        if entry.kind is Kind.DIRECTORY:
-            if not isinstance(node, list):
-                raise ConfigError(f"{entry.path} is a directory here, but not in a part before", where=entry.origin)
-        elif isinstance(node, list) and node[0]:
+        if entry.kind is not Kind.DIRECTORY and isinstance(node, list) and node[0]:
             raise ConfigError(f"{entry.path} is a directory with contents in a part before", where=entry.origin)
 
     def _open(self, path: str, entry: Entry) -> Generator[Entry, None, str]:

@@ -65,16 +65,25 @@ def test_hard_links_aim_at_where_their_file_went() -> None:
     unpack(made)
 
 
-def test_a_directory_over_a_file_is_refused_with_its_origin() -> None:
-    late = Entry(path="a", kind=Kind.DIRECTORY, origin="init[1]")
-    with pytest.raises(ConfigError, match="a is a directory here, but not in a part before") as caught:
-        merged(file("a", b""), late)
+def test_a_directory_takes_the_place_of_a_file() -> None:
+    made = unpack(merged(file("a", b"x"), directory("a"), file("a/b", b"")))
+    assert (made["a"].kind, made["a/b"].kind) == ("dir", "file")
+
+
+def test_a_directory_that_took_a_files_place_is_one_for_the_parts_of_an_earlier_build_too() -> None:
+    early, late, merge = Merge(), Merge(), Merge()
+    list(early.add([file("a", b"x")]))
+    list(late.add([directory("a"), file("a/b", b"")]))
+    for each in (early, late):
+        merge.recall(each.names(), ())
+    assert [entry.path for entry in merge.put(file("a/c", b""))] == ["a/c"]
+
+
+def test_a_file_over_a_directory_that_holds_something_is_refused_with_its_origin() -> None:
+    late = Entry(path="a", kind=Kind.FILE, origin="init[1]")
+    with pytest.raises(ConfigError, match="directory with contents") as caught:
+        merged(file("a/b", b""), late)
     assert caught.value.where == "init[1]"
-
-
-def test_a_file_over_a_directory_that_holds_something_is_refused() -> None:
-    with pytest.raises(ConfigError, match="directory with contents"):
-        merged(file("a/b", b""), file("a", b""))
 
 
 def test_an_empty_directory_may_be_replaced() -> None:
@@ -108,12 +117,12 @@ def test_generated_directories_come_once_and_win_over_an_image() -> None:
     assert [entry.mode for entry in made] == [0o700, 0o755]
 
 
-def test_existence_is_asked_through_links() -> None:
+def test_directories_are_known_through_links() -> None:
     merge = Merge()
     list(merge.add([directory("usr"), directory("usr/bin"), symlink("bin", "usr/bin"), file("bin/sh", b"")]))
-    assert merge.exists("bin")
-    assert merge.exists("bin/sh")
-    assert not merge.exists("bin/bash")
+    assert merge.is_directory("bin")
+    assert not merge.is_directory("bin/sh")
+    assert not merge.is_directory("bin/bash")
 
 
 KINDS = st.sampled_from([Kind.FILE, Kind.DIRECTORY, Kind.SYMLINK])
@@ -140,7 +149,7 @@ def test_what_comes_out_can_always_be_unpacked() -> None:
                 seen["refused"] += 1  # and the rest must do without it
                 continue
             if kind is Kind.FILE:
-                assert merge.exists(made[-1].path)
+                assert not merge.is_directory(made[-1].path)
                 seen["replaced"] += made[-1].path in before
                 seen["through a link"] += made[-1].path != path
         unpack(made)
