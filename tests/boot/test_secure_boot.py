@@ -12,8 +12,9 @@ import pytest
 
 import moby
 from moby.cli import main as cli
-from moby.errors import IntegrityError, PlatformError
+from moby.errors import IntegrityError
 from moby.formats import pe
+from moby.machines.machine import REFUSED
 from moby.machines.options import RunOptions
 
 pytestmark = pytest.mark.boot
@@ -26,6 +27,7 @@ services:
   - {name: nginx, image: "@pkg:nginx"}
 """
 DENIED = "Access Denied"
+PATIENCE_S = 60
 
 
 @pytest.fixture(scope="module")
@@ -46,36 +48,46 @@ def build(folder: Path, keys: Path | None) -> Path:
     return made.file("disk")
 
 
-def boots(disk: Path, variables: Path) -> bool:
-    """Whether the page comes; otherwise the firmware must say that it denies access."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = int(server.getsockname()[1])
-    options = RunOptions(accelerator="tcg", memory_mib=512, variables=variables)
-    with moby.run(disk, publish={port: 80}, options=options) as machine:
-        try:
-            machine.wait_console(DENIED, timeout_s=25)
-        except PlatformError:
-            machine.wait_http(port, timeout_s=60)
-            return True
-        finally:
-            machine.kill()
-    return False
+def options(variables: Path) -> RunOptions:
+    return RunOptions(accelerator="tcg", memory_mib=512, variables=variables)
+
+
+def refused(disk: Path, variables: Path) -> bool:
+    """Whether the firmware denies access and the machine ends with the status that says so."""
+    with moby.run(disk, options=options(variables)) as machine:
+        status = machine.wait(PATIENCE_S)
+        machine.kill()
+    return status == REFUSED and DENIED in machine.console.text()
 
 
 @pytest.mark.shows("Secure Boot starts an image signed with enrolled keys", by="boot")
 def test_a_signed_image_boots(tmp_path: Path, keys: Path) -> None:
-    assert boots(build(tmp_path / "signed", keys / "ours"), keys / "ours/vars-amd64.fd")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = int(server.getsockname()[1])
+    disk = build(tmp_path / "signed", keys / "ours")
+    with moby.run(disk, publish={port: 80}, options=options(keys / "ours/vars-amd64.fd")) as machine:
+        assert machine.wait_http(port, timeout_s=PATIENCE_S)
+        machine.kill()
 
 
 @pytest.mark.shows("Secure Boot refuses an unsigned image", by="boot")
 def test_an_unsigned_image_is_refused(tmp_path: Path, keys: Path) -> None:
-    assert not boots(build(tmp_path / "plain", None), keys / "ours/vars-amd64.fd")
+    assert refused(build(tmp_path / "plain", None), keys / "ours/vars-amd64.fd")
+
+
+@pytest.mark.long
+@pytest.mark.shows("moby run ends when Secure Boot refuses, with status 5", by="boot")
+def test_the_command_ends_and_says_why(tmp_path: Path, keys: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    disk = build(tmp_path / "plain", None)
+    words = ["run", "--accel", "tcg", "--secure-boot", str(keys / "ours/vars-amd64.fd"), str(disk)]
+    assert cli.main(words) == REFUSED
+    assert "Secure Boot: the firmware denies access to" in capsys.readouterr().err
 
 
 @pytest.mark.long
 @pytest.mark.shows("Secure Boot refuses an image signed with another key", by="boot")
 def test_another_key_is_refused(tmp_path: Path, keys: Path) -> None:
-    assert not boots(build(tmp_path / "other", keys / "others"), keys / "ours/vars-amd64.fd")
+    assert refused(build(tmp_path / "other", keys / "others"), keys / "ours/vars-amd64.fd")
 
 
 @pytest.mark.long
@@ -89,7 +101,7 @@ def test_one_changed_byte_is_refused(section: str, tmp_path: Path, keys: Path) -
     assert found is not None
     whole[start + found.offset + found.virtual_size // 2] ^= 1
     disk.write_bytes(whole)
-    assert not boots(disk, keys / "ours/vars-amd64.fd")
+    assert refused(disk, keys / "ours/vars-amd64.fd")
 
 
 def signed_program(disk: bytes) -> tuple[int, pe.Image]:

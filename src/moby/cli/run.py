@@ -1,6 +1,7 @@
 """``moby run``: a YAML file is built first; anything else is booted as it is.
 
-Exit status: 0 the guest powered off, 3 it panicked, 4 QEMU failed, 130 or 143 stopped by a signal.
+Exit status: 0 the guest powered off, 3 it panicked, 4 QEMU failed, 5 Secure Boot refused it, 130 or 143 stopped by a
+signal.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ examples:
   moby run --disk size=2G web.yml        with an empty disk, kept in web-state/
 
 The console is on your terminal: Ctrl-C stops the machine, Ctrl-A x quits QEMU.
-exit status: 0 the guest powered off, 3 it panicked, 4 QEMU failed, 130/143 stopped by a signal"""
+exit status: 0 the guest powered off, 3 it panicked, 4 QEMU failed, 5 Secure Boot refused it (with --secure-boot),
+130/143 stopped by a signal"""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -80,9 +82,8 @@ def execute(arguments: argparse.Namespace, context: Context) -> int:
     back_end = words.pop(0) if len(words) > 1 and words[0] in MACHINES else "qemu"
     options = options_from(arguments)
     target = made(words, arguments.arch or "", context)
-    finder = api.qemu_finder(context)
     if options.detach:
-        machine = moby.run(target, options=options, context=context, find_qemu=finder, back_end=back_end)
+        machine = moby.run(target, options=options, context=context, back_end=back_end)
         print(machine.name)
         log.info(f"running in the background: moby logs {machine.name}, moby stop {machine.name}")
         machine.close()
@@ -91,7 +92,6 @@ def execute(arguments: argparse.Namespace, context: Context) -> int:
         api.bootable(target),
         options,
         context,
-        find_qemu=finder,
         stdin=sys.stdin.buffer,
         stdout=sys.stdout.buffer,
         back_end=back_end,

@@ -1,9 +1,10 @@
 """A running machine: wait for it, talk to it, stop it, and learn how it ended.
 
 Exit status: 0 the guest powered off or asked to reboot (machines are not restarted), 3 its kernel panicked, 4 QEMU
-failed, 137 it was killed, 143 somebody sent QEMU a signal. QEMU itself says 0 to most of these, so the status comes
-from its SHUTDOWN and GUEST_PANICKED events. A kernel that panics before it has loaded its pvpanic driver
-only resets: then the end of the console tells.
+failed, 5 Secure Boot refused what there is to start, 137 it was killed, 143 somebody sent QEMU a signal. QEMU itself
+says 0 to most of these, so the status comes from its SHUTDOWN and GUEST_PANICKED events. A kernel that panics before it
+has loaded its pvpanic driver only resets: then the end of the console tells. Firmware that refuses waits for ever:
+whoever waits for the machine then ends it, when the beginning of the console tells.
 """
 
 from __future__ import annotations
@@ -20,12 +21,12 @@ from typing import Any, Self
 
 from moby import log
 from moby.errors import CommandError, PlatformError
-from moby.machines import page
+from moby.machines import firmware, page
 from moby.machines.child import Process
 from moby.machines.options import LOOPBACK, Publish
 from moby.machines.qmp import Monitor
 
-PANIC, QEMU_FAILED, KILLED, SIGNALLED = 3, 4, 137, 143
+PANIC, QEMU_FAILED, REFUSED, KILLED, SIGNALLED = 3, 4, 5, 137, 143
 _REASONS: Mapping[str, int] = {
     "guest-shutdown": 0,
     "guest-reset": 0,
@@ -40,6 +41,7 @@ _PANIC_TEXT = re.compile(rb"^(?:\[[ .0-9]+\] )?Kernel panic - not syncing", re.M
 _TAIL_BYTES = 64 << 10
 _DRAIN_S = 5
 _QUIT_S = 2
+_LOOK_EVERY_S = 0.25
 _POWERDOWN_EVERY_S = 1.0
 _POLL_S = 0.1
 
@@ -59,6 +61,14 @@ class Console:
         except FileNotFoundError:
             return b""
 
+    def head(self, limit_bytes: int) -> bytes:
+        """The first bytes said, at most ``limit_bytes``; empty before QEMU has made the file."""
+        try:
+            with self.path.open("rb") as stream:
+                return stream.read(limit_bytes)
+        except FileNotFoundError:
+            return b""
+
     def text(self, limit_bytes: int = 16 << 20) -> str:
         """Everything said (the last ``limit_bytes`` of it), line ends as on this host."""
         return self.tail(limit_bytes).decode(errors="replace").replace("\r\n", "\n")
@@ -68,7 +78,8 @@ class Machine:
     """A started machine; use it as a context manager: leaving it stops it, unless it is detached.
 
     ``published`` are the host's ports, ``console`` what the guest said. ``terminal`` is the console's live connection
-    when the machine was started attached: whoever has it must read it, or the guest waits.
+    when the machine was started attached: whoever has it must read it, or the guest waits. With ``secure_boot`` its
+    firmware may refuse to start anything.
     """
 
     def __init__(
@@ -83,6 +94,7 @@ class Machine:
         qemu_log: Path | None = None,
         detached: bool = False,
         stop_timeout_s: float = 10,
+        secure_boot: bool = False,
     ) -> None:
         self.name = name
         self.console = console
@@ -95,6 +107,7 @@ class Machine:
         self._stop_timeout_s = stop_timeout_s
         self._status: int | None = None
         self._killed: int | None = None
+        self._may_refuse = secure_boot
         self._ending = threading.Lock()
 
     @property
@@ -109,11 +122,35 @@ class Machine:
 
     def wait(self, timeout_s: float | None = None) -> int | None:
         """Wait for the machine's end and return its exit status, or None when ``timeout_s`` passed first."""
-        if self._status is None and self._process.wait(timeout_s):
+        if self._status is None and self._ended(timeout_s):
             with self._ending:
                 if self._status is None:
                     self._status = self._find_status()
         return self._status
+
+    def _ended(self, timeout_s: float | None) -> bool:
+        """Wait for QEMU's end, and bring it about when the firmware refuses; False when ``timeout_s`` passed first."""
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        while self._may_refuse:
+            self._look_for_refusal()
+            left = _LOOK_EVERY_S if deadline is None else min(_LOOK_EVERY_S, max(0, deadline - time.monotonic()))
+            if self._process.wait(left):
+                return True
+            if deadline is not None and time.monotonic() >= deadline:
+                return False
+        return self._process.wait(None if deadline is None else max(0, deadline - time.monotonic()))
+
+    def _look_for_refusal(self) -> None:
+        """End a machine whose firmware says that it starts nothing."""
+        said = self.console.head(firmware.HEAD_BYTES)
+        names = firmware.refused(said)
+        with self._ending:
+            if names and self._may_refuse:
+                fix = "sign it with a key that is enrolled: moby build --sign-key KEY --sign-cert CERTIFICATE"
+                log.error(f"{self.name}: Secure Boot: the firmware denies access to {', '.join(names)} ({fix})")
+                self._killed = REFUSED
+                self._process.kill()
+            self._may_refuse = self._may_refuse and not names and len(said) < firmware.HEAD_BYTES
 
     def _find_status(self) -> int:
         if self._killed is not None:
@@ -180,9 +217,13 @@ class Machine:
         """Wait until ``text`` stands on the console. Raises ``PlatformError`` when time is up or the machine ended."""
         deadline = time.monotonic() + timeout_s
         wanted = text.encode()
-        while wanted not in self.console.tail(1 << 20):
+        while True:
+            ended = self.status is not None  # asked first: what was said until the end counts
+            if wanted in self.console.tail(1 << 20):
+                return
             self._check_alive(deadline, f"{text!r} on the console", timeout_s)
-            time.sleep(0.05)
+            if not ended:
+                time.sleep(0.05)
 
     def wait_http(self, port: int, *, path: str = "/", timeout_s: float = 60) -> bytes:
         """Wait until the host's ``port`` answers HTTP 200 and return the page (its first MiB).

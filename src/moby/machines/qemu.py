@@ -200,6 +200,7 @@ def _start(
         qemu_log=held.qemu_log,
         detached=options.detach,
         stop_timeout_s=options.stop_timeout_s,
+        secure_boot=options.variables is not None,
     )
 
 
@@ -257,19 +258,24 @@ def _firmware(boot: Boot, options: RunOptions, toolset: Toolset, held: State) ->
     given = options.firmware is not None or options.variables is not None
     if not (options.uefi or given or boot.firmware is FirmwareKind.EFI):
         return None
+    variables = _given_variables(options.variables, held) if options.variables is not None else None
     if options.firmware is not None:
         if not options.firmware.is_file():
             raise ConfigError("no such file", where=str(options.firmware), fix="give --fw an UEFI firmware file")
+        if variables is not None:
+            return Firmware(code=options.firmware.absolute(), variables=variables)
         return Firmware(code=_own_copy(options.firmware, held.directory / "uefi-firmware.fd"))
     code, template = toolset.firmware()
-    if options.variables is not None:
-        if not options.variables.is_file():
-            fix = "make them with: moby keys create --vars keys/"
-            raise ConfigError("no such file", where=str(options.variables), fix=fix)
-        fresh = held.directory / "uefi-vars-given.fd"
-        shutil.copyfile(options.variables, fresh)
-        return Firmware(code=code, variables=fresh)
-    return Firmware(code=code, variables=_own_copy(template, held.directory / "uefi-vars.fd"))
+    return Firmware(code=code, variables=variables or _own_copy(template, held.directory / "uefi-vars.fd"))
+
+
+def _given_variables(given: Path, held: State) -> Path:
+    """A fresh copy of the UEFI variables in ``given``."""
+    if not given.is_file():
+        raise ConfigError("no such file", where=str(given), fix="make them with: moby keys create --vars keys/")
+    fresh = held.directory / "uefi-vars-given.fd"
+    shutil.copyfile(given, fresh)
+    return fresh
 
 
 def _own_copy(template: Path, copy: Path) -> Path:

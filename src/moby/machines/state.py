@@ -71,8 +71,11 @@ class State:
             ) from error
         for _ in range(_CLAIM_TRIES):  # `is_running` shares the lock for a moment
             if _try_lock(lock, fcntl.LOCK_EX):
-                state = cls(directory, lock)
-                state._clear()
+                with contextlib.ExitStack() as undo:
+                    state = cls(directory, lock)
+                    undo.callback(state.release)
+                    state._clear()
+                    undo.pop_all()
                 return state
             time.sleep(_CLAIM_PAUSE_S)
         os.close(lock)
@@ -84,7 +87,8 @@ class State:
 
     def _clear(self) -> None:
         for name in _VOLATILE:
-            (self.directory / name).unlink(missing_ok=True)
+            with _writing(self.directory / name):
+                (self.directory / name).unlink(missing_ok=True)
 
     def release(self) -> None:
         """Let go of the lock; QEMU may still hold it."""
@@ -93,7 +97,10 @@ class State:
             self.lock = -1
 
     def mac(self) -> str:
-        """The machine's hardware address: the kept one, else a fresh locally administered unicast address."""
+        """The machine's hardware address: the kept one, else a fresh locally administered unicast address.
+
+        Raises ``PlatformError`` when it cannot be kept.
+        """
         path = self.directory / "mac-addr"
         with contextlib.suppress(OSError):
             kept = path.read_text().strip().lower()
@@ -102,25 +109,32 @@ class State:
         octets = bytearray(secrets.token_bytes(6))
         octets[0] = (octets[0] | 0x02) & 0xFE
         mac = octets.hex(":")
-        path.write_text(mac)
-        path.chmod(0o640)
+        with _writing(path):
+            path.write_text(mac)
+            path.chmod(0o640)
         return mac
 
     def listen(self, name: str) -> socket.socket:
-        """A listening UNIX socket in the directory, to be inherited by QEMU."""
-        listener = socket.socket(socket.AF_UNIX)
-        with _short(self.directory / name) as address:
-            listener.bind(address)
-        (self.directory / name).chmod(0o600)
-        listener.listen(4)
+        """A listening UNIX socket in the directory, to be inherited by QEMU. Raises ``PlatformError``."""
+        path = self.directory / name
+        with contextlib.ExitStack() as undo:
+            listener = undo.enter_context(socket.socket(socket.AF_UNIX))
+            with _writing(path), _short(path) as address:
+                listener.bind(address)
+                path.chmod(0o600)
+                listener.listen(4)
+            undo.pop_all()
         return listener
 
     def record(self, facts: Facts, work: Path) -> None:
-        """Write what ``moby ps`` shows, here and in the list of machines under ``work``."""
-        _write(self.directory / "machine.json", json.dumps(asdict(facts)))
-        listed = work / "machines" / hashlib.sha256(str(self.directory).encode()).hexdigest()[:16]
-        listed.parent.mkdir(parents=True, exist_ok=True)
-        _write(listed, str(self.directory))
+        """Write what ``moby ps`` shows, here and in the list of machines under ``work``. Raises ``PlatformError``."""
+        told = self.directory / "machine.json"
+        with _writing(told):
+            _write(told, json.dumps(asdict(facts)))
+        listed = work / "machines" / hashlib.sha256(os.fsencode(self.directory)).hexdigest()[:16]
+        with _writing(listed):
+            listed.parent.mkdir(parents=True, exist_ok=True)
+            _write(listed, str(self.directory))
 
 
 def connect(path: Path, *, timeout_s: float = 5) -> socket.socket:
@@ -233,6 +247,16 @@ def _short(path: Path) -> Iterator[str]:
         yield f"/proc/self/fd/{descriptor}/{path.name}"
     finally:
         os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """A directory that is full, gone or another user's is not an error of ours."""
+    try:
+        yield
+    except OSError as error:
+        what = f"cannot be written: {error.strerror or error}"
+        raise PlatformError(what, where=str(path), fix="free some space, or give --state DIR") from error
 
 
 def _write(path: Path, text: str) -> None:

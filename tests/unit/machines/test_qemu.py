@@ -16,12 +16,13 @@ from pathlib import Path
 import pytest
 
 import moby
+from moby import log
 from moby.artifact import Architecture
 from moby.context import Context
 from moby.errors import CommandError, ConfigError, MobyError, PlatformError
 from moby.machines import MACHINES, qemu, state, terminal
 from moby.machines.child import Detached
-from moby.machines.machine import Machine
+from moby.machines.machine import REFUSED, Machine
 from moby.machines.options import BootKind, Disk, Publish, RunOptions
 from moby.machines.qmp import Monitor
 from moby.machines.state import State
@@ -406,3 +407,40 @@ def test_escape_sequences_are_taken_out_of_what_is_typed(typed: list[bytes], pas
     fed = [keys.feed(chunk) for chunk in typed]
     assert b"".join(chunk for chunk, _ in fed) == passed
     assert fed[-1][1] is leave
+
+
+REFUSAL = (
+    'BdsDxe: failed to load Boot0001 "UEFI Misc Device" from PciRoot(0x0)/Pci(0x3,0x0): Access Denied\n'
+    "BdsDxe: No bootable option or device was found.\n"
+)
+
+
+def secure(host: Host) -> RunOptions:
+    for name in ("code.fd", "vars.fd"):
+        (host.directory / name).write_text(name)
+    return replace(TCG, firmware=host.directory / "code.fd", variables=host.directory / "vars.fd")
+
+
+@pytest.mark.parametrize("ends", ["hang", "deaf"])
+def test_a_machine_that_secure_boot_refuses_ends_with_a_status_of_its_own(
+    host: Host, ends: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with log.reporting(log.Console()):
+        status, _ = host.foreground(secure(host), says=REFUSAL, ends=ends)
+    assert status == REFUSED
+    assert "Secure Boot: the firmware denies access to UEFI Misc Device" in capsys.readouterr().err
+    assert not state.is_running(host.directory / "web-state")
+
+
+def test_without_secure_boot_a_guest_may_say_what_it_likes(host: Host) -> None:
+    with host.run(says=REFUSAL) as machine:
+        assert machine.wait(0.6) is None
+
+
+def test_given_firmware_takes_given_variables_in_a_copy(host: Host) -> None:
+    with host.run(secure(host)):
+        words = " ".join(host.words)
+    copy = host.directory / "web-state/uefi-vars-given.fd"
+    assert copy.read_text() == "vars.fd"
+    assert f"unit=0,format=raw,file={host.directory / 'code.fd'},readonly=on" in words
+    assert f"unit=1,format=raw,file={copy}" in words

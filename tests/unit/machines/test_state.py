@@ -161,3 +161,39 @@ def test_machines_are_found_by_name_or_directory(tmp_path: Path, monkeypatch: py
         state.find("x", tmp_path / "work")
     for each in held:
         each.release()
+
+
+def descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def test_a_socket_that_cannot_be_bound_is_closed_and_told(tmp_path: Path) -> None:
+    held = State.claim(tmp_path / "web-state")
+    (held.directory / "qmp.sock").mkdir()
+    before = descriptors()
+    with pytest.raises(PlatformError, match=r"qmp\.sock: cannot be written"):
+        held.listen("qmp.sock")
+    assert descriptors() == before
+    held.release()
+
+
+def test_a_state_that_cannot_be_recorded_is_told(tmp_path: Path) -> None:
+    held = State.claim(tmp_path / "web-state")
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work/machines").write_text("in the way")
+    with pytest.raises(PlatformError, match="cannot be written"):
+        held.record(facts(held.directory), tmp_path / "work")
+    (held.directory / "machine.json").unlink()
+    (held.directory / "machine.json").mkdir()
+    with pytest.raises(PlatformError, match=r"machine\.json: cannot be written"):
+        held.record(facts(held.directory), tmp_path / "elsewhere")
+    held.release()
+
+
+def test_a_last_run_that_cannot_be_cleared_is_told_and_the_lock_is_free(tmp_path: Path) -> None:
+    (tmp_path / "console.log").mkdir()
+    before = descriptors()
+    with pytest.raises(PlatformError, match=r"console\.log: cannot be written"):
+        State.claim(tmp_path)
+    assert descriptors() == before
+    assert not state.is_running(tmp_path)
