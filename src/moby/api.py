@@ -20,9 +20,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from moby import log, outputs, pins, timing, unchanged
-from moby.artifact import Architecture, Artifact
+from moby.artifact import KERNEL_SPELLINGS, Architecture, Artifact, host_architecture
 from moby.components.build import Components
-from moby.components.tools import host_architecture
 from moby.config import load
 from moby.config.fields import file_path
 from moby.config.model import Config
@@ -50,7 +49,6 @@ if TYPE_CHECKING:
 
 Sources = str | PathLike[str] | Sequence[str | PathLike[str]]
 
-_ALIASES = {"x86_64": Architecture.AMD64, "aarch64": Architecture.ARM64}
 _TEMPLATE = "@pkg:"
 # Options that no byte of an artifact depends on, or that the images in its provenance say better.
 _NOT_IN_BYTES = frozenset(
@@ -106,14 +104,12 @@ def architecture(name: str) -> Architecture:
         if host is None:
             raise ConfigError("this host's architecture has no components", fix="give --arch amd64 or arm64")
         return host
-    if name in _ALIASES:
-        return _ALIASES[name]
-    try:
-        return Architecture(name)
-    except ValueError:
-        near = difflib.get_close_matches(name, [*Architecture, *_ALIASES], n=1)
+    found = Architecture.named(name)
+    if found is None:
+        near = difflib.get_close_matches(name, [*Architecture, *KERNEL_SPELLINGS], n=1)
         fix = f"did you mean {near[0]}?" if near else "one of " + ", ".join(Architecture)
-        raise ConfigError(f"unknown architecture {name!r}", where="--arch", fix=fix) from None
+        raise ConfigError(f"unknown architecture {name!r}", where="--arch", fix=fix)
+    return found
 
 
 def build(
@@ -501,7 +497,7 @@ def run(
     ports = tuple(Publish(host_port=host, guest_port=guest) for host, guest in (publish or {}).items())
     options = replace(options, publish=(*options.publish, *ports))
     start = named(back_end)
-    return start(bootable(target), options, context, find_qemu=find_qemu or qemu_finder(context))
+    return start(bootable(target), options, context, find_qemu=find_qemu)
 
 
 def bootable(target: Artifact | Sequence[Artifact] | str | PathLike[str]) -> Artifact | Path:
@@ -516,31 +512,6 @@ def bootable(target: Artifact | Sequence[Artifact] | str | PathLike[str]) -> Art
         if artifact.firmware is not Firmware.NONE:
             return artifact
     raise ConfigError("none of these formats boots by itself", fix="build kernel+initrd, a disk or an ISO")
-
-
-def qemu_finder(context: Context) -> Finder:
-    """QEMU from the host where it has one, else unpacked into the cache from Debian packages."""
-    from moby.components.packages import Packages
-    from moby.components.tools import Tools
-    from moby.machines.toolset import Toolset
-
-    def find(architecture: Architecture) -> Toolset:
-        tools = Tools(context, Packages(context))
-        qemu = tools.qemu(architecture)
-        image = qemu.programs.get("qemu-img")
-
-        def firmware() -> tuple[Path, Path]:
-            found = tools.firmware(architecture)
-            return found.code, found.variables
-
-        return Toolset(
-            system=(str(qemu.system),),
-            image=(str(image),) if image else None,
-            firmware=firmware,
-            tpm=lambda: (str(tools.tpm()),),
-        )
-
-    return find
 
 
 class _Images:

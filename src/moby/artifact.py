@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import platform
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,23 @@ class Architecture(enum.StrEnum):
     AMD64 = "amd64"
     ARM64 = "arm64"
     RISCV64 = "riscv64"
+
+    @classmethod
+    def named(cls, name: str) -> Architecture | None:
+        """The one of that name, be it in the kernel's spelling; None when there is none."""
+        try:
+            return KERNEL_SPELLINGS.get(name) or cls(name)
+        except ValueError:
+            return None
+
+
+# What the kernel and compilers call those that they call otherwise.
+KERNEL_SPELLINGS = {"x86_64": Architecture.AMD64, "x86-64": Architecture.AMD64, "aarch64": Architecture.ARM64}
+
+
+def host_architecture() -> Architecture | None:
+    """This host's architecture; None when it is none that anything can be built for."""
+    return Architecture.named(platform.machine().lower())
 
 
 class Firmware(enum.StrEnum):

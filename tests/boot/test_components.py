@@ -14,7 +14,6 @@ import pytest
 import yaml
 
 import moby
-from moby.api import qemu_finder
 from moby.context import Context
 from moby.errors import CommandError
 from moby.machines import qemu
@@ -137,7 +136,7 @@ def guest(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guest]:
         disks=(Disk(size_mib=16),),
         devices=("virtio-scsi-pci",),
     )
-    with qemu.run(artifacts[0], options, context, find_qemu=qemu_finder(context), attach=True) as machine:
+    with qemu.run(artifacts[0], options, context, attach=True) as machine:
         guest = Guest(machine, Shell(port=ssh, key=key), web)
         guest.console.until("login: ", timeout_s=90)
         guest.shell.wait()

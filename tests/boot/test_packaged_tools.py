@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from moby.artifact import Architecture
+from moby.artifact import Architecture, host_architecture
 from moby.components.build import Components
 from moby.components.packages import Packages
 from moby.components.recipe import Recipe
-from moby.components.tools import Tools, host_architecture
+from moby.components.tools import Tools
 from moby.context import Context
 from moby.formats import cpio
 from moby.formats.entry import Entry, directory

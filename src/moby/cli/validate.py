@@ -66,8 +66,7 @@ def check(found: load.Draft, context: Context) -> None:
     if not found.is_readable or not (context.store / "index.json").is_file():
         found.checked()
         return
-    from moby.artifact import Architecture
-    from moby.components.tools import host_architecture
+    from moby.artifact import Architecture, host_architecture
     from moby.oci.at_hand import AtHand
     from moby.oci.store import Store
     from moby.plan import plan

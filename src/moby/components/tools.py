@@ -15,12 +15,12 @@ import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
 from typing import BinaryIO
 
 from moby import log
-from moby.artifact import Architecture
+from moby.artifact import Architecture, host_architecture
 from moby.components import catalog, compile
 from moby.components.compile import Compiler, PackagedGcc
 from moby.components.packages import Packages
@@ -30,13 +30,6 @@ from moby.context import Context
 from moby.errors import PlatformError
 from moby.formats.entry import Entry, Kind
 
-_MACHINES = {
-    "x86_64": Architecture.AMD64,
-    "amd64": Architecture.AMD64,
-    "aarch64": Architecture.ARM64,
-    "arm64": Architecture.ARM64,
-    "riscv64": Architecture.RISCV64,
-}
 _QEMU = {Architecture.AMD64: "x86_64", Architecture.ARM64: "aarch64", Architecture.RISCV64: "riscv64"}
 # Where Debian, Arch, Fedora, QEMU itself and Homebrew put firmware, below the root; and what they call the code and the
 # empty variables that belong to it. Of those that want Secure Boot's keys enrolled, none.
@@ -97,12 +90,6 @@ class Firmware:
 
     code: Path
     variables: Path
-
-
-@cache
-def host_architecture() -> Architecture | None:
-    """This machine's architecture, None when there are no tools for it."""
-    return _MACHINES.get(platform.machine().lower())
 
 
 class Tools:

@@ -18,12 +18,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from moby import log, proc
-from moby.artifact import Architecture
+from moby.artifact import Architecture, host_architecture
 from moby.context import Context
 from moby.errors import CommandError
 from moby.machines.commandline import TCG, Virtual
 from moby.machines.probe_kernel import LINE, PROBES
-from moby.machines.resolve import host_architecture
 from moby.machines.toolset import Toolset
 
 LIMIT_S = 3.0
@@ -48,8 +47,9 @@ def choose(architecture: Architecture, toolset: Toolset, context: Context, *, as
     """
     if asked is not None and ":" not in asked:
         return asked
-    if architecture is not host_architecture():
-        log.info(f"Emulating {architecture} on {host_architecture()}: slower than the real thing")
+    host = host_architecture()
+    if architecture is not host:
+        log.info(f"Emulating {architecture} on {host or 'another processor'}: slower than the real thing")
         return TCG
     name, answer = _candidate(architecture, toolset, context)
     if not answer.works:

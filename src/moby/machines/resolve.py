@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
-from moby.artifact import Architecture, Artifact, Firmware
+from moby.artifact import Architecture, Artifact, Firmware, host_architecture
 from moby.errors import ConfigError, PlatformError
 from moby.formats.recognise import recognise
 from moby.machines.options import BootKind, RunOptions
@@ -25,7 +25,6 @@ _DISK_MAGIC = ((b"QFI\xfb", "qcow2"), (b"KDMV", "vmdk"), (b"# Disk DescriptorFil
 _VDI_SIGNATURE = (64, b"\x7f\x10\xda\xbe")
 _VHD_COOKIE = b"conectix"  # at the start of a dynamic VHD, and in its last 512 bytes always
 _GZIP = b"\x1f\x8b"
-_HOSTS = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64", "riscv64": "riscv64"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,15 +54,6 @@ class Boot:
     def name(self) -> str:
         """The machine's name."""
         return self.prefix.name
-
-
-def host_architecture() -> Architecture:
-    """The architecture of this host. Raises ``PlatformError`` for one we cannot name."""
-    machine = platform.machine().lower()
-    try:
-        return Architecture(_HOSTS[machine])
-    except KeyError:
-        raise PlatformError(f"this host's architecture {machine} is not known", fix="give --arch") from None
 
 
 def boot_from(target: Artifact | Path | str, options: RunOptions) -> Boot:
@@ -117,10 +107,10 @@ def from_path(path: Path, options: RunOptions) -> Boot:
     match kind:
         case BootKind.ISO:
             prefix = path.with_suffix("") if path.suffix.lower() == ".iso" else path
-            architecture = options.architecture or host_architecture()
+            architecture = options.architecture or _hosts()
             return Boot(prefix=prefix, architecture=architecture, firmware=iso_firmware(path), iso=path)
         case BootKind.DISK:
-            architecture = options.architecture or host_architecture()
+            architecture = options.architecture or _hosts()
             disk = _boot_disk(path, readonly=False)
             firmware = disk_firmware(path) if disk.format == "raw" else _firmware_of_name(path)
             return Boot(prefix=path, architecture=architecture, firmware=firmware, disks=(disk,))
@@ -158,7 +148,7 @@ def _from_prefix(prefix: Path, kind: BootKind, options: RunOptions) -> Boot:
     root = squashfs if kind is BootKind.SQUASHFS else _root_of(prefix, words)
     boot = Boot(
         prefix=prefix,
-        architecture=options.architecture or kernel_architecture(kernel) or host_architecture(),
+        architecture=options.architecture or kernel_architecture(kernel) or _hosts(),
         firmware=Firmware.DIRECT,
         kernel=kernel,
         initrd=initrd if kind is BootKind.KERNEL and initrd.is_file() else None,
@@ -189,6 +179,14 @@ def _with_root(boot: Boot) -> Boot:
     if boot.kernel is None or boot.initrd is not None or not boot.disks or "root=" in boot.cmdline:
         return boot
     return replace(boot, cmdline=f"{boot.cmdline} {_SQUASHFS_ROOT}".strip())
+
+
+def _hosts() -> Architecture:
+    """The architecture of this host, for what does not say its own."""
+    found = host_architecture()
+    if found is None:
+        raise PlatformError(f"this host's architecture {platform.machine()} is not known", fix="give --arch")
+    return found
 
 
 def _beside(prefix: Path, suffix: str) -> Path:

@@ -14,6 +14,7 @@ from typing import Annotated, TypeVar
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, PlainValidator, ValidationError
 from pydantic.alias_generators import to_camel
 
+from moby.artifact import KERNEL_SPELLINGS
 from moby.errors import ConfigError, IntegrityError
 from moby.oci.digest import Digest
 
@@ -43,7 +44,6 @@ MAX_MANIFEST_BYTES = 4 << 20
 MAX_CONFIG_BYTES = 8 << 20
 MAX_LAYERS = 512
 _ATTESTATION = "vnd.docker.reference.type"
-_ALIASES = {"x86_64": "amd64", "x86-64": "amd64", "aarch64": "arm64"}
 
 
 def _absent(value: object) -> object:
@@ -92,8 +92,8 @@ class Platform(_Wire):
             parts = ["linux", *parts]
         if len(parts) > 3 or not all(parts):
             raise ConfigError(f"{text!r} is not a platform", fix="write it like linux/amd64 or linux/arm64/v8")
-        architecture = _ALIASES.get(parts[1], parts[1])
-        return cls(os=parts[0], architecture=architecture, variant=parts[2] if len(parts) == 3 else None)
+        architecture = KERNEL_SPELLINGS.get(parts[1], parts[1])
+        return cls(os=parts[0], architecture=str(architecture), variant=parts[2] if len(parts) == 3 else None)
 
     def accepts(self, other: Platform) -> bool:
         """Whether an image for ``other`` will do for this platform; variants differ only where both name one."""

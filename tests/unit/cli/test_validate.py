@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from moby import proc
+from moby.artifact import host_architecture
 from moby.cli.main import main
-from moby.components.tools import host_architecture
 from moby.config.decode import LABEL
 from moby.oci.store import Store
 from tests.support.images import image

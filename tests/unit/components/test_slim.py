@@ -10,9 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from moby.artifact import Architecture
+from moby.artifact import Architecture, host_architecture
 from moby.components import slim
-from moby.components.tools import host_architecture
 from moby.components.tree import Tree
 from moby.errors import ConfigError
 from moby.formats.entry import directory, file, symlink

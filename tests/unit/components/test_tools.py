@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from moby.artifact import Architecture
+from moby.artifact import Architecture, host_architecture
 from moby.components import catalog, slim, tools
 from moby.components.packages import Packages
 from moby.components.recipe import Recipe
-from moby.components.tools import Tools, host_architecture
+from moby.components.tools import Tools
 from moby.context import Context
 from moby.errors import PlatformError
 from tests.support.debs import Deb, Served, deb, lock, mirror

@@ -11,8 +11,9 @@ from typing import Any
 import yaml
 
 from moby import proc
+from moby.artifact import host_architecture
 from moby.components.packages import Packages
-from moby.components.tools import Tools, host_architecture
+from moby.components.tools import Tools
 from moby.context import Context
 from moby.errors import CommandError
 

@@ -7,12 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from moby.artifact import Architecture
+from moby.artifact import Architecture, host_architecture
 from moby.context import Context
 from moby.machines.commandline import Virtual
 from moby.machines.probe import cached_probe, choose, probe
 from moby.machines.probe_kernel import LINE, PROBES
-from moby.machines.resolve import host_architecture
 from moby.machines.toolset import Toolset
 from tests.support import fake_qemu
 

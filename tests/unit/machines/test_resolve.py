@@ -13,7 +13,6 @@ from moby.machines.resolve import (
     boot_from,
     disk_firmware,
     disk_format,
-    host_architecture,
     iso_firmware,
     kernel_architecture,
     memory_mib,
@@ -220,7 +219,3 @@ def test_memory_follows_the_image(tmp_path: Path) -> None:
     assert megabytes(160, "quiet rootfstype=ramfs") == 384
     assert megabytes(160, "quiet") == 512  # a tmpfs holds half the memory
     assert memory_mib(boot_from(artifact(tmp_path, "raw-efi", "disk"), RunOptions())) == 1024
-
-
-def test_this_host_has_an_architecture() -> None:
-    assert host_architecture() in Architecture
