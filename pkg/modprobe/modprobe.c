@@ -246,7 +246,11 @@ int main(int argc, char **argv)
 	char parameters[4096] = "";
 	for (int i = optind + 1; i < argc; i++) {
 		size_t used = strlen(parameters);
-		snprintf(parameters + used, sizeof parameters - used, "%s%s", used ? " " : "", argv[i]);
+		int size = snprintf(parameters + used, sizeof parameters - used, "%s%s", used ? " " : "", argv[i]);
+		if (size < 0 || (size_t)size >= sizeof parameters - used) {
+			fprintf(stderr, "modprobe: too many parameters\n");
+			return 2;
+		}
 	}
 	return report(argv[optind], load(argv[optind], parameters), quiet);
 }

@@ -105,7 +105,15 @@ static void apply_file(int tree, int directory, const char *name)
 		return;
 	}
 	char line[LINE_MAX_BYTES];
-	for (int number = 1; fgets(line, sizeof line, file); number++) apply_line(tree, name, number, line);
+	for (int number = 1; fgets(line, sizeof line, file); number++) {
+		if (strchr(line, '\n') || feof(file)) {
+			apply_line(tree, name, number, line);
+			continue;
+		}
+		/* Half of a value is another value, and the rest would be taken for a setting of its own. */
+		fprintf(stderr, "sysctl: %s:%d: the line is too long\n", name, number);
+		for (int c = 0; c != '\n' && c != EOF;) c = getc(file);
+	}
 	fclose(file);
 }
 

@@ -63,6 +63,14 @@ def test_unknown_setting_is_a_warning_with_its_place_and_the_rest_is_applied(pro
     assert (tree / "vm/max_map_count").read_text() == "8"
 
 
+def test_a_line_that_is_too_long_is_left_out_whole(program: Path, tree: Path) -> None:
+    line = f"kernel.kptr_restrict = {'1 ' * 2048}vm.max_map_count = 9\n"
+    done = apply(program, tree, a=line + "vm.max_map_count = 8\n" + "kernel.kptr_restrict = 3")
+    assert done.stderr == "sysctl: a.conf:1: the line is too long\n"
+    assert (tree / "vm/max_map_count").read_text() == "8"
+    assert (tree / "kernel/kptr_restrict").read_text() == "3"
+
+
 def test_dash_silences_what_cannot_be_set(program: Path, tree: Path) -> None:
     assert apply(program, tree, a="-kernel.nothing = 1\n").stderr == ""
 
