@@ -138,7 +138,8 @@ def _item(name: str, value: Plain | Spec, spelling: _Spelling) -> Plain:
         always: _Form = {"path": value.path, "type": value.type, "major": value.major, "minor": value.minor}
         return always | ({"mode": value.mode} if value.mode else {})
     if isinstance(value, Interface):
-        return _given(value, Interface, without=("create_in_root",)) | {"createInRoot": value.create_in_root}
+        given: _Form = {"name": value.name, "add": value.add, "peer": value.peer}
+        return {key: text for key, text in given.items() if text} | {"createInRoot": value.create_in_root}
     return spelling.oci(_OCI[name], value) if isinstance(value, Spec) else value
 
 

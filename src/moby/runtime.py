@@ -66,7 +66,7 @@ def runtime_json(runtime: Runtime, *, directory: str, root_directory: str, reado
             "mounts": tuple(ocispec.json_form(ocispec.MOUNT, each) for each in mounts),
             "mkdir": runtime.mkdir or (),
             "interfaces": tuple(
-                {"name": each.name, **_given(add=each.add, peer=each.peer), "createInRoot": each.create_in_root}
+                {**_given(name=each.name, add=each.add, peer=each.peer), "createInRoot": each.create_in_root}
                 for each in runtime.interfaces or ()
             ),
             "bindNS": {name: (getattr(bound, name) if bound else None) or "" for name in names},
