@@ -1,7 +1,8 @@
 """The data area of a squashfs image: blocks compressed in parallel, written in the order they came.
 
-Each block is a frame of its own, so the bytes do not depend on how many threads made them. At most ``_WINDOW`` blocks
-for each thread are on their way, which bounds the memory.
+Each block is a frame of its own, so the bytes do not depend on how many threads made them. They go to the threads in
+groups of ``_GROUP_BYTES``, as handing over costs as much as packing a small block; as many groups as there are threads
+are on their way, which bounds the memory.
 """
 
 from __future__ import annotations
@@ -17,11 +18,11 @@ import zstandard
 from zlib_ng import zlib_ng
 
 from moby.formats.compress import GZIP_LEVEL, ZSTD_LEVEL, Codec
-from moby.formats.squashfs_layout import FRAGMENT, RAW_DATA
+from moby.formats.squashfs_layout import FRAGMENT, MIN_BLOCK_BYTES, RAW_DATA
 
 FRAGMENTS = -1  # the owner of fragment blocks
 
-_WINDOW = 4
+_GROUP_BYTES = 512 << 10
 
 Pack = Callable[[bytes], bytes]
 
@@ -54,8 +55,10 @@ class Blocks:
         self.fragments = bytearray()
         self._out = out
         self._offset = out.tell() - position
-        self._pending: deque[tuple[int, bytes, Future[bytes] | None]] = deque()
-        self._window = _WINDOW * threads
+        self._group: list[tuple[int, bytes]] = []
+        self._group_bytes = 0
+        self._pending: deque[tuple[list[tuple[int, bytes]], Future[list[bytes]] | None]] = deque()
+        self._window = threads
         self._local = threading.local()
         self._codec, self._level = codec, level
         self._pool = None if codec is Codec.NONE else ThreadPoolExecutor(threads, "squashfs")
@@ -74,13 +77,14 @@ class Blocks:
 
     def put(self, owner: int, data: bytes) -> None:
         """The next block of a file, or a fragment block. An empty one is a hole."""
-        pool = self._pool
-        self._pending.append((owner, data, pool.submit(self._pack, data) if pool and data else None))
-        while len(self._pending) > self._window:
-            self._write()
+        self._group.append((owner, data))
+        self._group_bytes += len(data)
+        if self._group_bytes >= _GROUP_BYTES or len(self._group) >= _GROUP_BYTES // MIN_BLOCK_BYTES:
+            self._submit()
 
     def finish(self) -> None:
         """Write all that is on its way."""
+        self._submit()
         while self._pending:
             self._write()
 
@@ -98,16 +102,29 @@ class Blocks:
         if self._out.tell() - self._offset < self._highest:
             self._out.truncate()
 
-    def _pack(self, data: bytes) -> bytes:
+    def _submit(self) -> None:
+        """Let a thread pack the group."""
+        group, self._group, self._group_bytes = self._group, [], 0
+        pool = self._pool
+        self._pending.append((group, pool.submit(self._pack, group) if pool and group else None))
+        while len(self._pending) > self._window:
+            self._write()
+
+    def _pack(self, group: list[tuple[int, bytes]]) -> list[bytes]:
         pack: Pack | None = getattr(self._local, "pack", None)
         if pack is None:
             pack = self._local.pack = packer(self._codec, self._level)
         assert pack is not None
-        return pack(data)
+        return [pack(data) if data else data for _, data in group]
 
     def _write(self) -> None:
-        owner, data, future = self._pending.popleft()
-        packed = future.result() if future else data
+        """Write the oldest group."""
+        group, future = self._pending.popleft()
+        made = future.result() if future else [data for _, data in group]
+        for (owner, data), packed in zip(group, made, strict=True):
+            self._put(owner, data, packed)
+
+    def _put(self, owner: int, data: bytes, packed: bytes) -> None:
         word = len(packed)
         if word >= len(data):
             packed, word = data, len(data) | RAW_DATA if data else 0
