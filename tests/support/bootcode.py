@@ -7,7 +7,7 @@ import struct
 from moby.artifact import Architecture
 from moby.formats import isohybrid, pe
 from moby.oci.store import Store
-from moby.outputs import BootCode, Settings, rpi3
+from moby.outputs import BootCode, RootKind, Settings, rpi3
 from tests.support import efi, images
 
 _SECTOR = 512
@@ -45,7 +45,7 @@ def syslinux() -> bytes:
     return b"\x7fELF".ljust(3 * _SECTOR, b"\xcc") + boot + bytes(system) + module.ljust(52 + 2 * 40, b"\0")
 
 
-def settings(store: Store, *, disk_bytes: int = 0) -> Settings:
+def settings(store: Store, *, disk_bytes: int = 0, root: RootKind | None = None) -> Settings:
     """What outputs are told, with both components in ``store``."""
     files = {
         "usr/bin/syslinux": syslinux(),
@@ -64,6 +64,7 @@ def settings(store: Store, *, disk_bytes: int = 0) -> Settings:
         stage1=BootCode(store, stage1),
         rpi_code=BootCode(store, rpi),
         disk_bytes=disk_bytes,
+        root=root,
     )
 
 

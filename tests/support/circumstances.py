@@ -30,7 +30,7 @@ files: [{path: etc/motd, contents: "hello"}, {path: etc/yes, symlink: motd}]
 """
 
 
-def machine(folder: Path, architecture: str = "amd64") -> Root:
+def machine(folder: Path, architecture: str = "amd64", text: str = TEXT) -> Root:
     """A plan with a kernel, an init, a service and files."""
     labels = {"Labels": {"org.mobyproject.moby.initrd": "zstd,gzip"}}
     web = image(
@@ -44,7 +44,7 @@ def machine(folder: Path, architecture: str = "amd64") -> Root:
     kernel = {"kernel": bootcode.KERNEL, "kernel.tar": bootcode.MODULES}
     return root(
         folder,
-        TEXT,
+        text,
         {
             "docker.io/library/k": image([kernel], labels, architecture=architecture),
             "docker.io/library/init": image([{"bin/": "", "bin/init": "i" * 5000}], architecture=architecture),

@@ -47,11 +47,11 @@ def _tar(stream: BinaryIO, name: str) -> Iterator[Entry]:
 
 def packed(stream: BinaryIO, name: str, look: Look, stack: ExitStack) -> Part:
     """What begins like something packed: an initrd, an archive, a kernel or another file."""
+    if initrd.packs_archive(stream):
+        return segments(stream, name)
     stream.seek(0)
     plain = decompress(stream, where=name)
     head = plain.read(_KERNEL_BYTES)
-    if head.startswith((b"070701", b"070702")):
-        return segments(stream, name)
     if is_tar(head) and head[_SPARSE_AT : _SPARSE_AT + 1] != _SPARSE:
         return Part(name=name, kind="packed tar", stream=stream, entries=lambda: _packed_tar(stream, name))
     spool = temporary(stack)

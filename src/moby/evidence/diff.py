@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from moby.evidence import layout
 from moby.evidence.archives import INITRD
 from moby.evidence.inspect import Form, content_hash, opened, printable
 from moby.evidence.look import Looker
@@ -165,9 +166,10 @@ def _contents(part: Part, looker: Looker, place: Place) -> Iterator[tuple[Place,
             yield from _contents(each, looker, place)
         else:
             yield from items(each, looker, (*place, _stable(part, each)))
+    stable = layout.names(part)
     for entry in part.entries() if part.entries is not None else ():
         with looker.inside(entry) as (whole, inner, deeper):
-            here = (*place, entry.path)
+            here = (*place, stable.get(entry.path, entry.path))
             facts = tuple(inner.facts.items()) if inner is not None else ()
             yield here, _entry_item(whole)._replace(facts=facts)
             if inner is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import io
@@ -100,9 +101,18 @@ def _iso(stream: BinaryIO, name: str) -> Part:
         table = mbr.Table(partitions=(), disk_id=0)
     if table.partitions:
         facts |= {"disk id": f"{table.disk_id:08x}", "boot code": _digest(table.boot_code)}
-        facts["partitions"] = tuple(f"{each.type:#04x} at {each.first_sector}" for each in table.partitions)
+        facts["partitions"] = _iso_partitions(stream, table)
     entries = functools.partial(iso9660_read.read, stream, where=name)
     return Part(name=name, kind="ISO 9660", stream=stream, facts=facts, entries=entries)
+
+
+def _iso_partitions(stream: BinaryIO, table: mbr.Table) -> tuple[str, ...]:
+    """What a stick with the image is divided into: by its GPT where it has one."""
+    if any(each.type == mbr.PROTECTIVE for each in table.partitions):
+        with contextlib.suppress(IntegrityError):  # then the other one is shown
+            found = gpt.read(stream).partitions
+            return tuple(f"{_TYPES.get(each.type, str(each.type))} at {each.first_sector}" for each in found)
+    return tuple(f"{each.type:#04x} at {each.first_sector}" for each in table.partitions)
 
 
 def file_system(stream: BinaryIO, name: str) -> Part | None:

@@ -14,15 +14,18 @@ from typing import BinaryIO, cast
 from moby.errors import ConfigError, IntegrityError
 from moby.evidence import archives, disks, programs
 from moby.evidence.part import Part
-from moby.formats import initrd
+from moby.formats import initrd, uimage
 from moby.formats.entry import Entry, Kind
 from moby.formats.stream import copy
 
 # Files in an image that are worth a look: what boots, and what holds files itself.
 _WORTH = re.compile(
-    r".*\.(efi|img|squashfs|sqfs|erofs|raw|vmdk|vhdx?|qcow2|cpio)|vmlinuz?.*|kernel|initrd.*|cmdline|[0-9a-f]{64}",
+    r".*\.(efi|img|squashfs|sqfs|erofs|raw|vmdk|vhdx?|qcow2|cpio|uimg)|vmlinuz?.*|kernel|initrd.*|[0-9a-f]{64}"
+    r"|cmdline|(sys|iso)linux\.cfg|boot\.script",
     re.IGNORECASE,
 )
+# Texts that say how a machine is booted.
+_BOOT_TEXTS = frozenset(("cmdline", "syslinux.cfg", "isolinux.cfg", "boot.script"))
 _MAX_DEPTH = 8
 _MAX_TEXT_BYTES = 1 << 16
 
@@ -66,7 +69,7 @@ class Looker:
             stream = looker.spool(entry)
             part = looker.look(stream, name)
             stream.seek(0)
-            plain = part.kind == "data" or (part.kind == "text" and name != "cmdline")
+            plain = part.kind == "data" or (part.kind == "text" and name.lower() not in _BOOT_TEXTS)
             yield replace(entry, data=stream), None if plain else part, looker
 
     def spool(self, entry: Entry) -> BinaryIO:
@@ -83,6 +86,8 @@ class Looker:
         found = programs.kernel(stream, name)
         if found is not None:
             return found
+        if uimage.begins(head):
+            return programs.packed(stream, name, self.look)
         if head.startswith(b"MZ"):
             return programs.program(stream, name, self.look)
         if head.startswith((b"070701", b"070702")):

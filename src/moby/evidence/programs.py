@@ -6,7 +6,7 @@ from typing import BinaryIO
 
 from moby.errors import ConfigError, IntegrityError
 from moby.evidence.part import Fact, Look, Part
-from moby.formats import authenticode, kernelimage, pcr, pe, uki
+from moby.formats import authenticode, kernelimage, pcr, pe, uimage, uki
 from moby.formats.window import window
 
 _TEXT = frozenset((".cmdline", ".osrel", ".uname", ".sbat", ".profile"))
@@ -42,6 +42,15 @@ def program(stream: BinaryIO, name: str, look: Look) -> Part:
     parts = tuple(_section(stream, section, look) for section in sections)
     facts = {key: value for key, value in facts.items() if value}
     return Part(name=name, kind="unified kernel image", stream=stream, facts=facts, parts=parts)
+
+
+def packed(stream: BinaryIO, name: str, look: Look) -> Part:
+    """An image for U-Boot with what is in it."""
+    stream.seek(0)
+    header = uimage.read(stream, where=name)
+    inner = look(window(stream, uimage.HEADER_BYTES, header.size), "content")
+    facts: dict[str, Fact] = {"type": header.type.name.lower(), "compression": header.compression.name.lower()}
+    return Part(name=name, kind="U-Boot image", stream=stream, facts=facts, parts=(inner,))
 
 
 def _known(image: pe.Image) -> bool:

@@ -50,6 +50,19 @@ def begins(head: bytes) -> bool:
     return head.startswith((*_CPIO, *_NAMES))
 
 
+def packs_archive(stream: BinaryIO) -> bool:
+    """Whether a packed stream begins with an archive. What follows its first member may be packed in another way.
+
+    Raises ``IntegrityError`` when it is damaged.
+    """
+    end = stream.seek(0, io.SEEK_END)
+    stream.seek(0)
+    head = stream.read(6)
+    codec = next((name for magic, name in _NAMES.items() if head.startswith(magic)), "")
+    size = _zstd_end(stream, 0, end) if codec == "zstd" else end
+    return codec not in ("", "lz4") and _starts_archive(stream, Segment(codec=codec, offset=0, size=size))
+
+
 def segments(stream: BinaryIO) -> Iterator[Segment]:
     """The segments of a seekable stream. Raises ``IntegrityError`` where something else follows, or no end does."""
     end = stream.seek(0, io.SEEK_END)

@@ -89,10 +89,15 @@ def script(text: bytes, *, time_s: int = 0, name: str = "") -> bytes:
     return header.pack() + data
 
 
+def begins(head: bytes) -> bool:
+    """Whether an image begins like this."""
+    return int.from_bytes(head[:4], "big") == _MAGIC
+
+
 def read(stream: BinaryIO, *, where: str = "") -> Header:
     """The header of an image, whose checksums must be right. Raises ``IntegrityError``."""
     head = stream.read(HEADER_BYTES)
-    if len(head) < HEADER_BYTES or int.from_bytes(head[:4], "big") != _MAGIC:
+    if len(head) < HEADER_BYTES or not begins(head):
         raise IntegrityError("this is no image of U-Boot", where=where)
     _, own, time_s, size, load, entry, checksum, _, _, kind, compression, name = _HEADER.unpack(head)
     if zlib.crc32(head[:4] + bytes(4) + head[8:]) != own:
