@@ -116,6 +116,8 @@ def test_firmware_of_every_architecture_is_there(context: Context) -> None:
     for architecture in Architecture:
         found = tools.firmware(architecture, packaged=True)
         assert found.code.stat().st_size == found.variables.stat().st_size or architecture is Architecture.AMD64
+        if architecture is not Architecture.RISCV64:
+            assert "secboot" in tools.firmware(architecture, secure=True, packaged=True).code.name
 
 
 @pytest.mark.parametrize("suite", ["trixie", "bookworm"])

@@ -11,11 +11,15 @@ from pathlib import Path
 import pytest
 
 import moby
+from moby.artifact import Architecture
 from moby.cli import main as cli
+from moby.components.packages import Packages
+from moby.components.tools import Tools
 from moby.errors import IntegrityError
 from moby.formats import pe
 from moby.machines.machine import REFUSED
 from moby.machines.options import RunOptions
+from moby.machines.toolset import Finder, Toolset, finder
 
 pytestmark = pytest.mark.boot
 
@@ -52,9 +56,16 @@ def options(variables: Path) -> RunOptions:
     return RunOptions(accelerator="tcg", memory_mib=512, variables=variables)
 
 
-def refused(disk: Path, variables: Path) -> bool:
+def packaged(architecture: Architecture) -> Toolset:
+    """This host's QEMU with the firmware that hosts get that have none."""
+    context = moby.Context.from_environment()
+    firmware = Tools(context, Packages(context)).firmware(architecture, secure=True, packaged=True)
+    return replace(finder(context)(architecture), firmware=lambda _: (firmware.code, firmware.variables))
+
+
+def refused(disk: Path, variables: Path, find_qemu: Finder | None = None) -> bool:
     """Whether the firmware denies access and the machine ends with the status that says so."""
-    with moby.run(disk, options=options(variables)) as machine:
+    with moby.run(disk, options=options(variables), find_qemu=find_qemu) as machine:
         status = machine.wait(PATIENCE_S)
         machine.kill()
     return status == REFUSED and DENIED in machine.console.text()
@@ -72,7 +83,7 @@ def test_a_signed_image_boots(tmp_path: Path, keys: Path) -> None:
 
 @pytest.mark.shows("Secure Boot refuses an unsigned image", by="boot")
 def test_an_unsigned_image_is_refused(tmp_path: Path, keys: Path) -> None:
-    assert refused(build(tmp_path / "plain", None), keys / "ours/vars-amd64.fd")
+    assert refused(build(tmp_path / "plain", None), keys / "ours/vars-amd64.fd", packaged)
 
 
 @pytest.mark.long

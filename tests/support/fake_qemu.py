@@ -42,7 +42,7 @@ def toolset(program: Path) -> Toolset:
     """``program`` for QEMU, and nothing beside it: where firmware or a TPM is asked for, the test fails."""
     from moby.machines.toolset import Toolset  # the fake itself starts faster without
 
-    def no_firmware() -> tuple[Path, Path]:
+    def no_firmware(secure: bool) -> tuple[Path, Path]:
         raise AssertionError("firmware was asked for")
 
     def no_tpm() -> tuple[str, ...]:

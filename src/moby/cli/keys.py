@@ -68,7 +68,7 @@ def _variables(
     from moby.components.tools import Tools
     from moby.formats import efivars
 
-    firmware = Tools(context, Packages(context)).firmware(architecture)
+    firmware = Tools(context, Packages(context)).firmware(architecture, secure=True)
     enrolled = efivars.secure_boot(
         platform_key=signers["PK"].certificate,
         exchange_keys=[signers["KEK"].certificate],

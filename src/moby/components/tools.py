@@ -61,6 +61,17 @@ _FIRMWARE = {
     ),
     Architecture.RISCV64: (("RISCV_VIRT_CODE.fd", "RISCV_VIRT_VARS.fd"),),
 }
+# Those that keep to the keys in their variables. Since Debian 13 the plain ones do not: they start everything.
+_SECURE_FIRMWARE: Mapping[Architecture, tuple[tuple[str, str], ...]] = {
+    Architecture.AMD64: (
+        ("OVMF_CODE_4M.secboot.fd", "OVMF_VARS_4M.fd"),
+        ("OVMF_CODE.secboot.4m.fd", "OVMF_VARS.4m.fd"),
+        ("OVMF_CODE.secboot.fd", "OVMF_VARS.fd"),
+        ("edk2-x86_64-secure-code.fd", "edk2-i386-vars.fd"),
+    ),
+    Architecture.ARM64: (("AAVMF_CODE.secboot.fd", "AAVMF_VARS.fd"),),
+    Architecture.RISCV64: (),
+}
 _WRAPPERS = "wrappers"
 _CHUNK_BYTES = 1 << 20
 
@@ -127,15 +138,17 @@ class Tools:
             return Path(found)
         return self.others(catalog.directory("swtpm"), {"swtpm": "usr/bin/swtpm"}).program("swtpm")
 
-    def firmware(self, architecture: Architecture, *, packaged: bool = False) -> Firmware:
-        """UEFI for guests of ``architecture``: the host's, else unpacked.
+    def firmware(self, architecture: Architecture, *, secure: bool = False, packaged: bool = False) -> Firmware:
+        """UEFI for guests of ``architecture``: the host's, else unpacked; ``secure`` asks for one with Secure Boot.
 
         Raises ``PlatformError`` when Debian has none for this architecture.
         """
-        found = None if packaged else find_firmware(Path("/"), architecture)
-        found = found or find_firmware(self._tool("firmware", _host("UEFI firmware"), architecture), architecture)
+        found = None if packaged else find_firmware(Path("/"), architecture, secure=secure)
         if found is None:
-            raise PlatformError(f"no UEFI firmware for {architecture} guests")
+            root = self._tool("firmware", _host("UEFI firmware"), architecture)
+            found = find_firmware(root, architecture, secure=secure)
+        if found is None:
+            raise PlatformError(f"no UEFI firmware {'with Secure Boot ' if secure else ''}for {architecture} guests")
         return found
 
     def compiler(self, target: Architecture) -> Compiler:
@@ -300,10 +313,10 @@ def _host(what: str) -> Architecture:
     return host
 
 
-def find_firmware(root: Path, architecture: Architecture) -> Firmware | None:
-    """Firmware in the usual places below ``root``; None when it is not there."""
+def find_firmware(root: Path, architecture: Architecture, *, secure: bool = False) -> Firmware | None:
+    """Firmware in the usual places below ``root``; None when it is not there. ``secure``: with Secure Boot."""
     for directory in (root / each for each in _FIRMWARE_DIRECTORIES):
-        for code, variables in _FIRMWARE[architecture]:
+        for code, variables in (_SECURE_FIRMWARE if secure else _FIRMWARE)[architecture]:
             if (directory / code).is_file() and (directory / variables).is_file():
                 return Firmware(code=directory / code, variables=directory / variables)
     return None

@@ -85,10 +85,14 @@ class Drive:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Firmware:
-    """UEFI flash: the code, and a private copy of the variables (None when both are in one file)."""
+    """UEFI flash: the code, and a private copy of the variables (None when both are in one file).
+
+    ``protected``: nobody but the code itself, in system management mode, may write the variables (amd64).
+    """
 
     code: Path
     variables: Path | None = None
+    protected: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,7 +191,11 @@ def _firmware(firmware: Firmware | None) -> list[str]:
     if firmware.variables is None:
         return ["-drive", code]
     variables = f"if=pflash,unit=1,format=raw,file={_value(firmware.variables)}"
-    return ["-drive", f"{code},readonly=on", "-drive", variables]
+    words = ["-drive", f"{code},readonly=on", "-drive", variables]
+    if firmware.protected:
+        # It does not resume from sleep well; and a guest could not suspend this machine anyhow.
+        words += ["-global", "driver=cfi.pflash01,property=secure,value=on", "-global", "ICH9-LPC.disable_s3=1"]
+    return words
 
 
 def _disks(command: Command) -> list[str]:

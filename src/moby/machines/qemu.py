@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from moby import proc
-from moby.artifact import Artifact
+from moby.artifact import Architecture, Artifact
 from moby.artifact import Firmware as FirmwareKind
 from moby.context import Context, variable
 from moby.errors import ConfigError, PlatformError
@@ -265,8 +265,13 @@ def _firmware(boot: Boot, options: RunOptions, toolset: Toolset, held: State) ->
         if variables is not None:
             return Firmware(code=options.firmware.absolute(), variables=variables)
         return Firmware(code=_own_copy(options.firmware, held.directory / "uefi-firmware.fd"))
-    code, template = toolset.firmware()
-    return Firmware(code=code, variables=variables or _own_copy(template, held.directory / "uefi-vars.fd"))
+    code, template = toolset.firmware(variables is not None)
+    if variables is None:
+        return Firmware(code=code, variables=_own_copy(template, held.directory / "uefi-vars.fd"))
+    if variables.stat().st_size != template.stat().st_size:
+        fix = "make them here with: moby keys create --vars keys/, or name their firmware with --fw"
+        raise ConfigError(f"these are not variables of the firmware {code}", where=str(options.variables), fix=fix)
+    return Firmware(code=code, variables=variables, protected=boot.architecture is Architecture.AMD64)
 
 
 def _given_variables(given: Path, held: State) -> Path:

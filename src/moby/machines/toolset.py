@@ -15,12 +15,12 @@ class Toolset:
     """How to start QEMU: ``system`` and ``image`` are the first words of ``qemu-system-*`` and ``qemu-img``.
 
     ``image`` is None where there is no qemu-img. Asked only when a machine needs them, and with ``PlatformError`` when
-    they are not to be had: ``firmware`` gives the UEFI code and the template of its variables, ``tpm`` the first words
-    of swtpm.
+    they are not to be had: ``firmware`` gives the UEFI code and the template of its variables, of one that has Secure
+    Boot when called with True; ``tpm`` the first words of swtpm.
     """
 
     system: tuple[str, ...]
-    firmware: Callable[[], tuple[Path, Path]]
+    firmware: Callable[[bool], tuple[Path, Path]]
     tpm: Callable[[], tuple[str, ...]]
     image: tuple[str, ...] | None = None
 
@@ -39,8 +39,8 @@ def finder(context: Context) -> Finder:
         qemu = tools.qemu(architecture)
         image = qemu.programs.get("qemu-img")
 
-        def firmware() -> tuple[Path, Path]:
-            found = tools.firmware(architecture)
+        def firmware(secure: bool) -> tuple[Path, Path]:
+            found = tools.firmware(architecture, secure=secure)
             return found.code, found.variables
 
         return Toolset(

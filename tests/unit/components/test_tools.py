@@ -135,6 +135,17 @@ def test_firmware_is_found_where_distributions_put_it(
     found = tools.find_firmware(tmp_path, Architecture.AMD64)
     assert found == tools.Firmware(code=tmp_path / "usr/share" / code, variables=tmp_path / "usr/share" / variables)
     assert tools.find_firmware(tmp_path, Architecture.ARM64) is None
+    assert tools.find_firmware(tmp_path, Architecture.AMD64, secure=True) is None
+
+
+def test_secure_boot_has_firmware_of_its_own(tmp_path: Path) -> None:
+    for name in ("OVMF_CODE_4M.fd", "OVMF_CODE_4M.secboot.fd", "OVMF_VARS_4M.fd"):
+        path = tmp_path / "usr/share/OVMF" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"")
+    found = tools.find_firmware(tmp_path, Architecture.AMD64, secure=True)
+    assert found is not None
+    assert found.code.name == "OVMF_CODE_4M.secboot.fd"
 
 
 def test_the_compilers_identity_is_its_lock_or_what_replaces_it(context: Context) -> None:

@@ -182,7 +182,7 @@ def test_uefi_variables_are_the_machines_own_and_kept(host: Host) -> None:
     template.write_text("template")
     (host.directory / "disk.img").write_bytes(bytes(1024))
     tools = fake_qemu.install(host.directory / "bin", ends="guest-shutdown")
-    host.tools = replace(tools, firmware=lambda: (code, template))
+    host.tools = replace(tools, firmware=lambda _: (code, template))
     kept = host.directory / "disk.img-state" / "uefi-vars.fd"
     options = RunOptions(accelerator="tcg", uefi=True, kind=BootKind.DISK, architecture=Architecture.AMD64)
     for content in ("template", "changed by the guest"):
@@ -191,6 +191,23 @@ def test_uefi_variables_are_the_machines_own_and_kept(host: Host) -> None:
         assert kept.read_text() == content
         kept.write_text("changed by the guest")
     assert f"if=pflash,unit=0,format=raw,file={code},readonly=on" in host.words
+
+
+def test_secure_boot_takes_firmware_that_has_it_and_protects_the_variables(host: Host) -> None:
+    code, template, given = (host.directory / name for name in ("secure", "template", "given"))
+    for path, content in ((code, "code"), (template, "none"), (given, "keys")):
+        path.write_text(content)
+    (host.directory / "disk.img").write_bytes(bytes(1024))
+    tools = fake_qemu.install(host.directory / "bin", ends="guest-shutdown")
+    host.tools = replace(tools, firmware=lambda secure: (code if secure else host.directory / "plain", template))
+    options = replace(TCG, variables=given, kind=BootKind.DISK, architecture=Architecture.AMD64)
+    with qemu.run(host.directory / "disk.img", options, host.context, find_qemu=host.find) as machine:
+        machine.wait()
+    assert f"if=pflash,unit=0,format=raw,file={code},readonly=on" in host.words
+    assert "driver=cfi.pflash01,property=secure,value=on" in host.words
+    given.write_text("of another size")
+    with pytest.raises(ConfigError, match="not variables of the firmware"):
+        qemu.run(host.directory / "disk.img", options, host.context, find_qemu=host.find)
 
 
 def test_named_firmware_is_copied_and_must_exist(host: Host) -> None:
