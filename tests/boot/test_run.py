@@ -68,10 +68,6 @@ class Tool:
         assert until(lambda: text in self.output.read_text()), self.messages.read_text()
 
     @property
-    def qemu_pid(self) -> int:
-        return int((self.directory / "guest-state" / "qemu.pid").read_text())
-
-    @property
     def machine_runs(self) -> bool:
         return state.is_running(self.directory / "guest-state")
 

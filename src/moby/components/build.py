@@ -71,10 +71,6 @@ class Components:
             raise ConfigError(f"unknown template @{kind}:{argument}")
         return self.reference(argument, base).expanded
 
-    def ensure(self, name: str, platform: Platform, base: Path | None = None) -> Reference:
-        """The component's image name; it is in the store for ``platform`` afterwards."""
-        return self.image(self.recipe(name, base), platform).reference
-
     def foresee(self, reference: Reference, platform: Platform) -> Image | None:
         """What ``resolve`` will give, without layers, when it has to build it; None when it has not."""
         recipe = self._known.get(reference.expanded)

@@ -22,7 +22,6 @@ __all__ = ["ALIGNMENT_SECTORS", "SECTOR_BYTES", "Partition", "Table", "pack", "r
 EFI_SYSTEM = uuid.UUID("c12a7328-f81f-11d2-ba4b-00a0c93ec93b")
 LINUX = uuid.UUID("0fc63daf-8483-4772-8e79-3d69d8477de4")
 # Table 5.8 "Defined GPT partition entry - attributes".
-REQUIRED = 1 << 0
 LEGACY_BOOTABLE = 1 << 2
 READ_ONLY = 1 << 60  # Discoverable Partitions Specification
 

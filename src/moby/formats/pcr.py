@@ -14,7 +14,6 @@ from moby.errors import ConfigError
 from moby.formats import pe, uki
 from moby.formats.stream import SMALL_BYTES, Source
 
-PCR = 11
 BANKS = ("sha1", "sha256", "sha384", "sha512")
 OLDEST_STUB = 257
 # The order of measuring; ``.pcrsig`` signs the outcome and is no part of it.

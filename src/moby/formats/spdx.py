@@ -17,7 +17,6 @@ from urllib.parse import quote
 DOCUMENT = "SPDXRef-DOCUMENT"
 NAMESPACE = "https://mobyproject.org/spdx/"
 NO_ASSERTION = "NOASSERTION"
-MEDIA_PREDICATE = "https://spdx.dev/Document"
 # The sections of a document, in the order in which they are written here.
 SECTIONS = (
     "packages",

@@ -108,12 +108,9 @@ def put(index: dict[str, object], name: str, descriptor: Descriptor) -> None:
     index["manifests"] = [*_manifests(index, name), entry]
 
 
-def drop(index: dict[str, object], name: str) -> bool:
-    """Forget ``name``. False when it was not there."""
-    entries = _manifests(index, name)
-    kept = [entry for entry in entries if _name(entry) != name]
-    index["manifests"] = kept
-    return len(kept) < len(entries)
+def drop(index: dict[str, object], name: str) -> None:
+    """Forget ``name``, if it is there."""
+    index["manifests"] = [entry for entry in _manifests(index, name) if _name(entry) != name]
 
 
 def _manifests(index: dict[str, object], where: str) -> list[object]:

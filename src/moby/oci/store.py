@@ -126,14 +126,7 @@ class Store:
         with self._layout.changing() as index:
             layout.put(index, name, descriptor)
 
-    def untag(self, name: str) -> bool:
-        """Forget ``name``; its blobs stay. False when there was none."""
-        if not self.descriptors(name):
-            return False
-        with self._layout.changing() as index:
-            return layout.drop(index, name)
-
-    def untag_all(self, names: Collection[str]) -> None:
+    def untag(self, names: Collection[str]) -> None:
         """Forget all of ``names`` at once; their blobs stay."""
         if names:
             with self._layout.changing() as index:

@@ -139,7 +139,7 @@ def shrink(
         names = _least_used(images, limit_bytes, since_s)
         kept = [each for each in images if each.name not in names]
         if not dry_run:
-            store.untag_all(names)
+            store.untag(names)
         return _delete(store, _garbage(store, kept), names, dry_run=dry_run)
 
 
@@ -189,7 +189,7 @@ def _remove(store: Store, images: Sequence[Held], names: Sequence[str]) -> Freed
     gone = {each.name for each in images if each.name and (each.name in names or _is_about(each.name, images, names))}
     before = {digest: size for each in images if each.name in gone for digest, size in each.blobs.items()}
     needed = {digest for each in images if each.name not in gone for digest in each.blobs}
-    store.untag_all(sorted(gone))
+    store.untag(sorted(gone))
     return _delete(store, {digest: size for digest, size in before.items() if digest not in needed}, sorted(gone))
 
 

@@ -97,7 +97,6 @@ class _Builder:
         self._merge = Merge()
         self._state = ""
         self._identity = [code_id(), zstandard.__version__, zlib_ng.ZLIBNG_VERSION, GZIP_LEVEL, ZSTD_LEVEL]
-        self._nested: dict[str, Kept] = {}
         self._inventory = (
             Inventory(plan, store, options.sbom, decompress_kernel=options.decompress_kernel) if options.sbom else None
         )

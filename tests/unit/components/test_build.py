@@ -98,10 +98,9 @@ class World:
     def build(self, name: str = "cache", platform: Platform = AMD64) -> dict[str, Entry]:
         """The tree of the built image."""
         components = self.components(name)
-        reference = components.ensure(str(self.directory), platform)
+        image = components.image(components.recipe(str(self.directory)), platform)
         store = Store(self.context(name).store)
-        image = store.find(reference, platform)
-        assert image is not None
+        assert store.find(image.reference, platform) == image
         return {entry.path: entry for entry in layers.entries(store, image)}
 
 

@@ -43,11 +43,6 @@ def build(directory: Path) -> None:
     compile_sources(directory / "fuzz", ["test/fuzz.c", *parts()], RECIPE)
 
 
-def sanitized() -> bool:
-    """Whether gcc with the address and undefined-behaviour sanitizers is there."""
-    return bool(_gcc_flags())
-
-
 @cache
 def _gcc_flags() -> tuple[str, ...]:
     if shutil.which("gcc") is None:

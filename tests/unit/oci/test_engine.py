@@ -98,7 +98,7 @@ def test_no_engine_is_told_and_passed_over(tmp_path: Path, store: Store) -> None
             ImageSource(store, None, engine=engine).resolve(A1, AMD64)
         stored = image([{"a": "1"}]).save(store, str(A1))
         assert ImageSource(store, None, engine=engine).resolve(A1, AMD64) == stored
-        store.untag(str(A1))
+        store.untag([str(A1)])
 
 
 def test_a_digest_is_not_asked_for(engine: FakeEngine, store: Store) -> None:

@@ -119,7 +119,7 @@ def test_a_relative_path_is_known_by_its_whole_one(other: Store, store: Store, m
 def test_several_images_need_a_name_and_one_does_not(other: Store, store: Store) -> None:
     with pytest.raises(RegistryError, match=r"holds several images .name one of docker.io/library/"):
         paths(f"oci:{other.root}", store)
-    other.untag("docker.io/library/two:1")
+    other.untag(["docker.io/library/two:1"])
     assert paths(f"oci:{other.root}", store) == ["one"]
 
 

@@ -209,8 +209,8 @@ def test_the_last_tag_wins_and_untag_forgets(store: Store) -> None:
     store.tag(NAME, first)
     store.tag(NAME, second)
     assert [each.digest for each in store.descriptors(NAME)] == [second.digest]
-    assert store.untag(NAME)
-    assert not store.untag(NAME)
+    store.untag([NAME])
+    store.untag([NAME])
     assert store.names() == ()
 
 
