@@ -1,14 +1,16 @@
 """The image sets that ``builds.py`` measures, made by our own components code.
 
-From Debian packages where there is a mirror; with ``generated`` from text made here, of the same sizes and numbers of
-files, so that no network is needed.
+From Debian packages where there is a mirror; with ``generated`` everything, kernel and init too, from text made here,
+of the same sizes and numbers of files: no network is needed, and nothing boots.
 """
 
 from __future__ import annotations
 
+import io
+import json
 import random
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from textwrap import dedent
@@ -21,6 +23,7 @@ from moby.formats.entry import Entry, directory, file
 from moby.formats.tar import write as write_tar
 from moby.oci.manifest import OCI_LAYER_ZSTD, Platform
 from moby.oci.store import Store
+from moby.outputs.source import INITRD_LABEL, ROOT_LABEL, SQUASHFS_LABEL
 
 MACHINE = """\
 kernel: {image: "@pkg:kernel", cmdline: console=ttyS0 console=ttyAMA0 quiet}
@@ -28,6 +31,20 @@ init: ["@pkg:init", "@pkg:crun"]
 services:
   - {name: dhcpcd, image: "@pkg:dhcpcd"}
   - {name: nginx, image: "@pkg:./page", binds: ["/etc/page:/usr/share/nginx/html:ro"]}
+"""
+GENERATED = """\
+kernel: {image: "localhost/bench/kernel:1", cmdline: console=ttyS0}
+init: ["localhost/bench/init:1"]
+services:
+  - {name: page, image: "@pkg:./page"}
+"""
+# What a component is where nothing comes from packages.
+PAGE = """\
+image: page
+arches: [amd64]
+command: ["/bin/true"]
+files:
+  - {path: etc/about, contents: "0"}
 """
 NEVER = "org.mobyproject.moby.restart: never"
 FILES = """\
@@ -42,12 +59,16 @@ _WORDS = tuple(f"{stem}{number}" for stem in _STEMS for number in range(300))
 
 @dataclass(frozen=True, slots=True)
 class Set:
-    """Roots of further services: packages of each, and what to leave out; or megabytes and files to generate."""
+    """Roots of further services: packages of each, and what to leave out; or megabytes and files to generate.
+
+    ``text_only`` sets are generated even where the machine around them is not.
+    """
 
     name: str
     packages: tuple[tuple[str, ...], ...]
     remove: tuple[str, ...] = ()
     generated: tuple[tuple[int, int], ...] = ()
+    text_only: bool = False
 
 
 SETS = {
@@ -72,19 +93,40 @@ def many(count: int) -> Set:
     )
 
 
+def sized(megabytes: int) -> Set:
+    """One service whose image is so much text, with as many files as a real root of that size."""
+    return Set(f"size{megabytes}", (), generated=((megabytes, 60 * megabytes),), text_only=True)
+
+
+def named(name: str) -> Set:
+    """A set by its name: one of ``SETS``, ``manyN`` or ``sizeN``. Raises ``SystemExit``."""
+    for prefix, make in (("many", many), ("size", sized)):
+        if name.startswith(prefix) and name.removeprefix(prefix).isdigit():
+            return make(int(name.removeprefix(prefix)))
+    if name not in SETS:
+        raise SystemExit(f"no set {name!r}: {', '.join(SETS)}, manyN or sizeN")
+    return SETS[name]
+
+
 def write(chosen: Set, folder: Path, context: Context, *, generated: bool) -> Path:
     """The YAML file of a set, with its recipes (locks included) beside it, or its images in the store."""
     folder.mkdir(parents=True, exist_ok=True)
-    shutil.copytree(catalog.directory("nginx"), folder / "page", dirs_exist_ok=True)
-    build = (folder / "page/build.yml").read_text()
-    (folder / "page/build.yml").write_text(build.replace("\nfiles:\n", f"\nfiles:\n{ABOUT}", 1))
-    images = list(_generated(chosen, context) if generated else _packaged(chosen, folder, context))
+    if generated:
+        (folder / "page").mkdir(exist_ok=True)
+        (folder / "page/build.yml").write_text(PAGE)
+        _machine(Store(context.store))
+    else:
+        shutil.copytree(catalog.directory("nginx"), folder / "page", dirs_exist_ok=True)
+        build = (folder / "page/build.yml").read_text()
+        (folder / "page/build.yml").write_text(build.replace("\nfiles:\n", f"\nfiles:\n{ABOUT}", 1))
+    texts = generated or chosen.text_only
+    images = list(_generated(chosen, context) if texts else _packaged(chosen, folder, context))
     services = "".join(
         f'  - {{name: root{index}, image: "{image}", command: ["/bin/true", "0"], annotations: {{{NEVER}}}}}\n'
         for index, image in enumerate(images)
     )
     yaml = folder / f"{chosen.name}.yml"
-    yaml.write_text(MACHINE + services + FILES)
+    yaml.write_text((GENERATED if generated else MACHINE) + services + FILES)
     return yaml
 
 
@@ -111,15 +153,30 @@ def _packaged(chosen: Set, folder: Path, context: Context) -> Iterator[str]:
 
 def _generated(chosen: Set, context: Context) -> Iterator[str]:
     store = Store(context.store)
-    platform = Platform(os="linux", architecture="amd64")
     for index, (megabytes, files) in enumerate(chosen.generated):
         name = f"localhost/bench/{chosen.name}-{index}:1"
-        with store.writer(media_type=OCI_LAYER_ZSTD) as blob:
-            with compressor(Codec.ZSTD, blob) as packed:  # type: ignore[arg-type]  # a blob is written to, no more
-                write_tar(_texts(random.Random(index), megabytes, files), packed)
-            layer = blob.commit()
-        store.put_image(name, b'{"architecture":"amd64","os":"linux","rootfs":{}}', [layer], platform)
+        _put(store, name, _texts(random.Random(index), megabytes, files))
         yield name
+
+
+def _machine(store: Store) -> None:
+    """A kernel and an init that say they take everything, so that builds go the way they go with ours."""
+    modules = io.BytesIO()
+    write_tar((file(f"lib/modules/{number}.ko", bytes([number]) * 10_000) for number in range(100)), modules)
+    kernel = (file("kernel", b"kernel" * 1_000_000), file("kernel.tar", modules.getvalue()))
+    _put(store, "localhost/bench/kernel:1", kernel, {INITRD_LABEL: "zstd,gzip", SQUASHFS_LABEL: "zstd,gzip"})
+    _put(store, "localhost/bench/init:1", (file("init", b"init" * 10_000),), {ROOT_LABEL: "tree,images"})
+
+
+def _put(store: Store, name: str, entries: Iterable[Entry], labels: Mapping[str, str] | None = None) -> None:
+    """An image of one layer."""
+    config = {"architecture": "amd64", "os": "linux", "rootfs": {}, "config": {"Labels": dict(labels or {})}}
+    with store.writer(media_type=OCI_LAYER_ZSTD) as blob:
+        with compressor(Codec.ZSTD, blob) as packed:  # type: ignore[arg-type]  # a blob is written to, no more
+            write_tar(entries, packed)
+        layer = blob.commit()
+    platform = Platform(os="linux", architecture="amd64")
+    store.put_image(name, json.dumps(config).encode(), [layer], platform)
 
 
 def _texts(source: random.Random, megabytes: int, files: int) -> Iterator[Entry]:

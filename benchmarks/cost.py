@@ -1,0 +1,99 @@
+"""What a command, or a function, takes: wall time, CPU time, memory of all its processes together."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+SAMPLE_S = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a command took. ``peak_mib`` is the memory of all its processes together, at its highest."""
+
+    wall_s: float
+    cpu_s: float
+    peak_mib: float = 0
+
+
+class Memory(threading.Thread):
+    """Adds up the resident memory of a process and those below it, a hundred times a second."""
+
+    def __init__(self, pid: int) -> None:
+        super().__init__(daemon=True)
+        self.peak_mib = 0.0
+        self._pid = pid
+        self._ended = threading.Event()
+
+    def run(self) -> None:
+        """Sample until ``stop``."""
+        while not self._ended.wait(SAMPLE_S):
+            self.peak_mib = max(self.peak_mib, sum(map(resident_mib, family(self._pid))))
+
+    def stop(self) -> None:
+        """End; ``peak_mib`` is final."""
+        self._ended.set()
+        self.join()
+
+
+def family(pid: int) -> Iterator[int]:
+    """A process and its descendants, any of which may end meanwhile."""
+    yield pid
+    children: list[str] = []
+    try:
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            children += (task / "children").read_text().split()
+    except OSError:
+        pass
+    for child in children:
+        yield from family(int(child))
+
+
+def resident_mib(pid: int) -> float:
+    """0 for a process that has ended."""
+    try:
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / (1 << 20)
+    except (OSError, IndexError):
+        return 0
+
+
+def measure(words: list[str], folder: Path, environment: dict[str, str]) -> Cost:
+    """Run a command. Raises ``SystemExit`` with what it said when it fails."""
+    begin = time.monotonic()
+    process = subprocess.Popen(
+        words, cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+    memory = Memory(process.pid)
+    memory.start()
+    assert process.stderr is not None
+    with process.stderr as stream:
+        said = stream.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    wall_s = time.monotonic() - begin
+    process.returncode = os.waitstatus_to_exitcode(status)
+    memory.stop()
+    if process.returncode:
+        raise SystemExit(f"{' '.join(words)}\n{said}")
+    return Cost(wall_s, usage.ru_utime + usage.ru_stime, max(memory.peak_mib, usage.ru_maxrss / 1024))
+
+
+def timed(work: Callable[[], None]) -> Cost:
+    """A function of this process, the best of three."""
+    found = []
+    for _ in range(3):
+        begin, cpu = time.monotonic(), time.process_time()
+        work()
+        found.append(Cost(time.monotonic() - begin, time.process_time() - cpu))
+    return best(found)
+
+
+def best(found: list[Cost]) -> Cost:
+    """Least wall time and least CPU time, but the most memory."""
+    peak_mib = max(each.peak_mib for each in found)
+    return Cost(min(each.wall_s for each in found), min(each.cpu_s for each in found), peak_mib)
