@@ -4,8 +4,9 @@ Such a file is translated to the language of today, with notices that show the m
 what ``docker run --cap-drop all`` makes, so what is implied there is written out:
 
 * networks, IPC and host names are private unless the file says ``host``; binds are ``rprivate``;
-* no new privileges, an OOM score of 0, ``/dev/shm`` and ``/dev/mqueue``, and in a private network the machine's
-  ``hosts`` and ``resolv.conf``;
+* no new privileges, an OOM score of 0, ``/dev/shm`` and ``/dev/mqueue``, terminals of group 5, ``/sys`` read-only
+  unless all capabilities are given, and in a private network the machine's ``hosts`` and ``resolv.conf``;
+* any scalar was a text where one was wanted, ``yes`` and ``on`` were true, and unknown keys meant nothing;
 * the image's entrypoint stays in front of ``command`` and its user is honoured, which takes the image: ``with_image``.
 
 What cannot be said today is docs/compatibility.md's to tell.
@@ -14,16 +15,16 @@ What cannot be said today is docs/compatibility.md's to tell.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TypeGuard
+from typing import TypeGuard, cast
 
 from moby.config import edits
 from moby.config.container import ImageEntry
 from moby.config.decode import FORMER_KEYS, decode, keys
 from moby.config.edits import Change, Drop, Put, Rename, Value
 from moby.config.fields import CAPABILITIES
-from moby.config.model import Output
+from moby.config.model import Config, FileSpec, KernelSpec, Output
 from moby.config.places import Fault, Path
 from moby.config.source import Document
 from moby.config.spec import Spec
@@ -44,20 +45,22 @@ _PROPAGATIONS = frozenset(("shared", "slave", "private", "rshared", "rslave", "r
 # Options of docker's volumes that say nothing about the mount.
 _DOCKER_ONLY = frozenset(("z", "Z", "nocopy", "consistent", "cached", "delegated"))
 _NAMES = ("/etc/resolv.conf", "/etc/hosts")
-_MEMORY: Mapping[str, dict[str, Value]] = {
-    "/dev/shm": {
-        "destination": "/dev/shm",
-        "type": "tmpfs",
-        "source": "shm",
-        "options": ["nosuid", "noexec", "nodev", "mode=1777", "size=65536k"],
-    },
-    "/dev/mqueue": {
-        "destination": "/dev/mqueue",
-        "type": "mqueue",
-        "source": "mqueue",
-        "options": ["nosuid", "noexec", "nodev"],
-    },
-}
+_Mount = tuple[str, str, str, tuple[str, ...]]
+# Destination, type, source and options of mounts that every container had.
+_MOUNTS: tuple[_Mount, ...] = (
+    ("/dev/shm", "tmpfs", "shm", ("nosuid", "noexec", "nodev", "mode=1777", "size=65536k")),
+    ("/dev/mqueue", "mqueue", "mqueue", ("nosuid", "noexec", "nodev")),
+    ("/dev/pts", "devpts", "devpts", ("nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5")),
+)
+_SYS: _Mount = ("/sys", "sysfs", "sysfs", ("nosuid", "noexec", "nodev", "ro"))
+# Those of the kernels of the time.
+_EVERY_CAPABILITY = frozenset(CAPABILITIES[:38])
+_NEEDED = {**dict.fromkeys(SECTIONS, ("name", "image")), "outputs": ("format",), "files": ("path",)}
+# Where the values of some keys were taken for text, for lists of it, and for true or false.
+_TEXTS = frozenset(("name", "image", "net", "network_mode", "pid", "ipc", "uts", "cmdline", "path", "contents"))
+_LISTS = frozenset(("capabilities", "binds", "command"))
+_FLAGS = frozenset(("read_only", "public", "replace"))
+_WORDS = {**dict.fromkeys(("y", "yes", "on"), True), **dict.fromkeys(("n", "no", "off"), False)}
 _USER = re.compile(r"(\d{1,10})(?::(\d{1,10}))?", re.ASCII)
 _ROOT = frozenset(("", "root", "root:root", "0:root", "root:0"))
 
@@ -114,8 +117,8 @@ def translate(document: Document) -> Translation:
     """``document`` as one of today; itself when it is one."""
     if not is_legacy(document.data):
         return Translation(document=document)
-    found = find(document.data)
-    outputs, faults = _outputs(document)
+    found = find(document)
+    outputs, faults = _outputs(document, found)
     file = document.places.file
     marks = [(document.places.mark(path, at_key=True), text) for text, path in found.notices.items()]
     notices = [f"{mark}: {text}" for mark, text in sorted(marks)]
@@ -128,19 +131,23 @@ def translate(document: Document) -> Translation:
     return Translation(document=translated, outputs=outputs, as_docker=containers)
 
 
-def find(data: Mapping[str, object]) -> _Findings:
+def find(document: Document) -> _Findings:
     """What to change in a document of March 2017."""
-    found = _Findings()
+    found, data = _Findings(), document.data
+    assert isinstance(data, dict)
     early = any(key in data for key in SECTIONS) or isinstance(data.get("init"), str)
+    _without_unknown(data, (), (*keys(Config), *_MARKS), found)
     if isinstance(init := data.get("init"), str):
         found.put((), "init", [init], f"init is a list now: init: [{init}]")
     if early:
-        _kernel(data.get("kernel"), found)
+        _kernel(_typed(data.get("kernel"), ("kernel",), keys(KernelSpec), document, found), found)
+    for index, file in enumerate(_items(data.get("files"))):
+        _typed(file, ("files", index), keys(FileSpec), document, found)
     for old, new in SECTIONS.items():
-        items = data.get(old)
-        for index, item in enumerate(items if isinstance(items, tuple) else ()):
-            if isinstance(item, dict):
-                _container(item, (old, index), found)
+        for index, item in enumerate(_items(data.get(old))):
+            known = (*keys(ImageEntry), *FORMER_KEYS)
+            if entry := _typed(item, (old, index), known, document, found):
+                _container(entry, (old, index), found)
         if old in data and new in data:
             found.refuse((), old, f"{old} and {new} are the same section", f"keep {new}")
         elif old in data:
@@ -151,9 +158,55 @@ def find(data: Mapping[str, object]) -> _Findings:
     return found
 
 
-def _kernel(kernel: object, found: _Findings) -> None:
-    image = kernel.get("image") if isinstance(kernel, dict) else None
-    if not isinstance(kernel, dict) or "binary" in kernel or not isinstance(image, str):
+def _items(section: object) -> tuple[object, ...]:
+    return section if isinstance(section, tuple) else ()
+
+
+def _without_unknown(
+    holder: dict[str, object], path: Path, known: Iterable[str], found: _Findings
+) -> dict[str, object]:
+    """Drop keys that were not looked at then, unless one that is missing may be meant."""
+    known = tuple(known)
+    if any(key not in holder for key in _NEEDED.get(str(path[0]) if path else "", ())):
+        return dict(holder)
+    for key in holder:
+        if key not in known:
+            guess = closest(key, known)
+            told = f"unknown key {key[:60]!r} is left out, as it was then" + (f"; was it {guess!r}?" if guess else "")
+            found.notices.setdefault(told, (*path, key))
+            found.changes.append(Drop(path=path, key=key))
+    return {key: value for key, value in holder.items() if key in known}
+
+
+def _typed(holder: object, path: Path, known: Iterable[str], document: Document, found: _Findings) -> dict[str, object]:
+    """A mapping without unknown keys, its values of the types that they were taken for; empty when it is none."""
+    if not isinstance(holder, dict):
+        return {}
+    typed = _without_unknown(holder, path, known, found)
+    for key, value in typed.items():
+        meant = _meant(key, value, (*path, key), document.places.written)
+        if meant != value or type(meant) is not type(value):
+            typed[key] = meant
+            told = "text that looks like a number takes quotes now, and yes is true"
+            found.put(
+                path, FORMER_KEYS.get(key, key), cast(Value, list(meant) if isinstance(meant, tuple) else meant), told
+            )
+    return typed
+
+
+def _meant(key: str, value: object, place: Path, written: Mapping[Path, str]) -> object:
+    if key in _TEXTS and isinstance(value, int | float):
+        return written[place]
+    if key in _LISTS and isinstance(value, tuple):
+        return tuple(
+            written[*place, index] if isinstance(each, int | float) else each for index, each in enumerate(value)
+        )
+    return _WORDS.get(value.lower(), value) if key in _FLAGS and isinstance(value, str) else value
+
+
+def _kernel(kernel: Mapping[str, object], found: _Findings) -> None:
+    image = kernel.get("image")
+    if "binary" in kernel or not isinstance(image, str):
         return
     if image and not image.startswith(_OWN_KERNELS):
         found.put(("kernel",), "binary", BINARY, f"the kernel's file is named now: binary: {BINARY}")
@@ -166,32 +219,16 @@ def _container(entry: dict[str, object], path: Path, found: _Findings) -> None:
             found.refuse(path, old, f"{old} and {new} are the same", f"keep {new}")
         elif old in entry:
             found.rename(path, old, new)
-    _suggest(entry, path, found)
     private = _namespaces(entry, path, found)
-    _capabilities(entry.get("capabilities"), path, found)
+    every = _capabilities(entry.get("capabilities"), path, found)
     _binds(entry, path, found, private=private)
+    _mounts(entry, path, found, implied=_MOUNTS if every else (*_MOUNTS, _SYS))
     for key, value in (("oomScoreAdj", 0), ("noNewPrivileges", True)):
         if key not in entry and not any(old in entry for old, new in FORMER_KEYS.items() if new == key):
             found.put(path, key, value)
     found.notices.setdefault(
         "what docker implied, such as noNewPrivileges: true and /dev/shm, is written out now", path
     )
-
-
-def _suggest(entry: Mapping[str, object], path: Path, found: _Findings) -> None:
-    """Misspelt keys of the time; those of today get their suggestion later."""
-    known = keys(ImageEntry)
-    for key in entry:
-        if (
-            key not in known
-            and key not in FORMER_KEYS
-            and not closest(key, known)
-            and (guess := closest(key, FORMER_KEYS))
-        ):
-            found.faults.append(
-                Fault(path=(*path, key), what=f"unknown key {key[:60]!r}", fix=f"did you mean {guess!r}?", at_key=True)
-            )
-            found.changes.append(Drop(path=path, key=key))
 
 
 def _namespaces(entry: Mapping[str, object], path: Path, found: _Findings) -> bool:
@@ -209,15 +246,17 @@ def _namespaces(entry: Mapping[str, object], path: Path, found: _Findings) -> bo
     return private
 
 
-def _capabilities(names: object, path: Path, found: _Findings) -> None:
+def _capabilities(names: object, path: Path, found: _Findings) -> bool:
+    """Capabilities in today's spelling; whether they are all that there were."""
     if not _is_texts(names) or not names:
-        return
+        return False
     spelled = [_capability(name) for name in names]
     if "all" in spelled:
         spelled = ["all"]
     if spelled != list(names):
         shown = next((new for new, old in zip(spelled, names, strict=False) if new != old), "all, alone,")
         found.put(path, "capabilities", list(spelled), f"capabilities are spelt like {shown} now")
+    return spelled == ["all"] or set(spelled) >= _EVERY_CAPABILITY
 
 
 def _capability(name: str) -> str:
@@ -234,15 +273,29 @@ def _binds(entry: Mapping[str, object], path: Path, found: _Findings, *, private
     spelled = [_bind(text) for text in binds]
     if spelled != list(binds):
         found.put(path, "binds", list(spelled), "binds are rw,rshared now unless they say rw,rprivate")
-    taken = {text.split(":")[1] for text in binds if ":" in text}
+    taken = _taken(binds)
     names: list[Value] = [f"{name}:{name}:ro,rprivate" for name in _NAMES if private and name not in taken]
     if names and "binds" in entry:
         found.put(path, "binds", [*spelled, *names])
     elif names and "binds.add" not in entry:
         found.put(path, "binds.add", names)
-    memory: list[Value] = [mount for where, mount in _MEMORY.items() if where not in taken]
-    if memory and "mounts" not in entry:
-        found.put(path, "mounts", memory)
+
+
+def _mounts(entry: Mapping[str, object], path: Path, found: _Findings, *, implied: Iterable[_Mount]) -> None:
+    binds = entry.get("binds", ())
+    taken = _taken(binds if _is_texts(binds) else ())
+    mounts: list[Value] = [
+        {"destination": where, "type": type, "source": source, "options": list(options)}
+        for where, type, source, options in implied
+        if where not in taken
+    ]
+    if mounts and "mounts" not in entry:
+        found.put(path, "mounts", mounts)
+
+
+def _taken(binds: Iterable[str]) -> set[str]:
+    """Where binds go."""
+    return {text.split(":")[1] for text in binds if ":" in text}
 
 
 def _bind(text: str) -> str:
@@ -262,14 +315,17 @@ def _is_texts(value: object) -> TypeGuard[tuple[str, ...]]:
     return isinstance(value, tuple) and all(isinstance(each, str) for each in value)
 
 
-def _outputs(document: Document) -> tuple[tuple[Output, ...], list[Fault]]:
-    data = {"outputs": document.data["outputs"]} if _has_outputs(document.data) else {}
+def _outputs(document: Document, findings: _Findings) -> tuple[tuple[Output, ...], list[Fault]]:
+    data: dict[str, object] = {}
+    if isinstance(document.data, dict) and "outputs" in document.data:
+        data["outputs"] = document.data["outputs"]
+    if isinstance(items := data.get("outputs"), tuple):
+        data["outputs"] = tuple(
+            _typed(each, ("outputs", index), keys(Output), document, findings) if isinstance(each, dict) else each
+            for index, each in enumerate(items)
+        )
     found, faults = decode(_Outputs, Document(data=data, places=document.places))
     return (found.outputs if found else ()), faults
-
-
-def _has_outputs(data: object) -> TypeGuard[dict[str, object]]:
-    return isinstance(data, dict) and "outputs" in data
 
 
 def with_image(entry: ImageEntry, image: ImageConfig) -> ImageEntry:

@@ -40,7 +40,7 @@ def migrate(text: str, *, file: str) -> str:
     translation = legacy.translate(document)
     if faults := translation.document.faults:
         raise ConfigError.gather(translation.document.places.errors(faults))
-    changes = legacy.find(document.data).changes
+    changes = legacy.find(document).changes
     renames = [each for each in changes if isinstance(each, Rename)]
     text = _without_outputs(_renamed(text, document.places, renames), translation.outputs, file)
     yaml = _yaml(document.places)
@@ -140,7 +140,7 @@ class _Editor:
             _replace(holder, change.key, change.value)
         elif isinstance(change, Put):
             self._add(holder, change.key, change.value)
-        elif isinstance(change, Drop) and change.key in holder:
+        elif isinstance(change, Drop) and _is_own(holder, change.key):
             del holder[change.key]
 
     def note_entrypoints(self, document: Document) -> None:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from moby.config.fields import CAPABILITIES
 from moby.config.load import parse
 from moby.config.model import Config
 from moby.errors import ConfigError
@@ -34,6 +35,7 @@ ROWS = {
     "oom-score-adj": ("oom_score_adj: -800", BARE),
     "capabilities": ("capabilities: [CAP_CHOWN, net_admin, SYS_ADMIN]", BARE),
     "capabilities-all": ("capabilities: [ALL, CHOWN]", BARE),
+    "capabilities-every": (f"capabilities: [{', '.join(CAPABILITIES[:38])}]", BARE),
     "binds": ("binds: ['/a:/a', '/b:/b:ro', '/c:/c:rw']", BARE),
     "binds-propagation": ("binds: ['/a:/a:rshared', '/b:/b:ro,slave', '/c:/c:z,private']", BARE),
     "binds-of-names": ("binds: ['/x/hosts:/etc/hosts', '/x/resolv:/etc/resolv.conf:ro', '/dev:/dev/shm']", BARE),
@@ -178,8 +180,6 @@ system:
     image: x
     network_mode: bridge0
     net: new
-    netwrk_mode: host
-    capabilites: [CHOWN]
   - name: b
     image: x
     ipc: container:a
@@ -190,10 +190,55 @@ system:
   - image: x
 daemon: [{name: c, image: x, read_only: true, readonly: true}]
 outputs:
-  - format: 5
-  - fromat: vhd
+  - format: [vhd]
+  - bucket: b
 """
     golden("legacy/errors.txt", "\n".join(failures(text)) + "\n")
+
+
+def test_unknown_keys_are_left_out_as_they_were_and_it_is_said() -> None:
+    text = """\
+verion: 1
+kernel: {image: k, cmdine: x}
+system:
+  - {name: a, image: x, netwrk_mode: host, environment: [A=b]}
+files:
+  - {path: a, contents: x, owner: me}
+outputs:
+  - {format: vhd, size: 5}
+"""
+    config = parse(text, file="moby.yml")
+    assert [entry.name for entry in config.onboot or ()] == ["a"]
+    assert [each.format for each in config.outputs] == ["vhd"]
+    assert [each for each in config.notices if "unknown key" in each] == [
+        "moby.yml:1:1: unknown key 'verion' is left out, as it was then",
+        "moby.yml:2:20: unknown key 'cmdine' is left out, as it was then; was it 'cmdline'?",
+        "moby.yml:4:25: unknown key 'netwrk_mode' is left out, as it was then; was it 'network_mode'?",
+        "moby.yml:4:44: unknown key 'environment' is left out, as it was then",
+        "moby.yml:6:28: unknown key 'owner' is left out, as it was then",
+        "moby.yml:8:19: unknown key 'size' is left out, as it was then",
+    ]
+
+
+def test_values_have_the_types_of_the_time() -> None:
+    text = """\
+kernel: {image: k, cmdline: 1}
+system:
+  - {name: 007, image: x, command: [sleep, 1.50, true], read_only: yes}
+files: [{path: 1, contents: 0644}, {path: b, contents: no}]
+outputs: [{format: gce, public: on, replace: n}]
+"""
+    config = parse(text)
+    (entry,) = config.onboot or ()
+    assert (entry.name, entry.command, entry.readonly) == ("007", ("sleep", "1.50", "true"), True)
+    assert config.kernel and config.kernel.cmdline == "1"
+    assert [(file.path, file.contents) for file in config.files or ()] == [("1", "0644"), ("b", "no")]
+    assert (config.outputs[0].public, config.outputs[0].replace) == (True, False)
+
+
+def test_nothing_is_taken_for_text_in_a_file_of_today() -> None:
+    with pytest.raises(ConfigError, match="expected text, got the number 10"):
+        parse("onboot: [{name: a, image: x, command: [sleep, 10]}]")
 
 
 def test_a_section_has_one_name() -> None:
@@ -227,7 +272,7 @@ ENTRIES = st.fixed_dictionaries(
         "oom_score_adj": st.integers(-1000, 1000),
         "capabilities": st.lists(st.sampled_from(["CHOWN", "cap_kill", "CAP_BPF", "all", "nope"]), max_size=3),
         "binds": st.lists(st.sampled_from(["/a:/b", "/a:/b:ro", "/a:/c:z", "/a", "v:/x:shared,rw"]), max_size=3),
-        "command": st.lists(st.sampled_from("xy"), max_size=2),
+        "command": st.lists(st.sampled_from(["x", "y", 5, 1.5, True]), max_size=2),
         "readonly": st.booleans(),
     },
 )

@@ -94,3 +94,11 @@ def test_the_command_prints_it(
     assert capsys.readouterr().out == "init: [a] # one\n"
     assert main(["migrate", "none.yaml"]) == 1
     assert "none.yaml: cannot read it" in capsys.readouterr().err
+
+
+def test_unknown_keys_go_and_text_gets_quotes() -> None:
+    old = "system:\n- name: a\n  image: x\n  environment: 1\n  command: [sleep, 10]\n  read_only: yes\ntop: 1\n"
+    new = migrate(old, file="f.yml")
+    assert "environment" not in new
+    assert "top" not in new
+    assert_means_the_same(old, new)
