@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 from benchmarks import builds, cost
 
-
 CASES = {
     "cold segments",
     "nothing changed",
