@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -187,3 +188,27 @@ def unpacked(entries: Iterable[Entry], folder: Path) -> dict[str, bytes]:
         else:
             place.mkdir()
     return found
+
+
+def check_extracted(entries: Iterable[Entry], folder: Path) -> None:
+    """An outside program put into ``folder`` what ``entries`` are: all of it, and nothing else."""
+    expected = tree(entries)
+    for path, thing in expected.items():
+        place = folder / path
+        if thing.kind is Kind.FILE:
+            assert hashlib.sha256(place.read_bytes()).hexdigest() == thing.content, path
+        elif thing.kind is Kind.SYMLINK:
+            assert str(place.readlink()) == thing.content
+        else:
+            assert place.is_dir()
+    assert sum(1 for _ in folder.rglob("*")) == len(expected)
+
+
+def check_read(found: Iterable[Entry], expected: Mapping[str, bytes]) -> None:
+    """``found`` was read from an image that an outside program made of what ``unpacked(mixed(), …)`` gave."""
+    things = tree(found)
+    assert {path: thing.content for path, thing in things.items() if thing.kind is Kind.FILE} == {
+        path: hashlib.sha256(data).hexdigest() for path, data in expected.items()
+    }
+    assert things["tail"].names == {"tail", "other/name"}
+    assert things["link"].content == "other/name"

@@ -19,13 +19,9 @@ from moby.oci import blob
 @contextlib.contextmanager
 def exclusive(path: Path) -> Iterator[None]:
     """Wait for and hold the lock against everyone. Raises ``PlatformError`` when ``path`` cannot be made."""
-    with blob.writing(path.parent):
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-    try:
+    with _made(path) as descriptor:
         _take(descriptor, fcntl.F_WRLCK)
         yield
-    finally:
-        os.close(descriptor)
 
 
 @contextlib.contextmanager
@@ -46,12 +42,8 @@ def in_use(path: Path) -> Iterator[None]:
 @contextlib.contextmanager
 def alone(path: Path) -> Iterator[bool]:
     """Hold the lock against everyone if nobody has it: False when somebody does. Raises ``PlatformError``."""
-    with blob.writing(path.parent):
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-    try:
+    with _made(path) as descriptor:
         yield _take(descriptor, fcntl.F_WRLCK, wait=False)
-    finally:
-        os.close(descriptor)
 
 
 @contextlib.contextmanager
@@ -65,6 +57,17 @@ def shared(path: Path) -> Iterator[None]:
     try:
         _take(descriptor, fcntl.F_RDLCK)
         yield
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _made(path: Path) -> Iterator[int]:
+    """A descriptor of the lock's file. Raises ``PlatformError``."""
+    with blob.writing(path.parent):
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    try:
+        yield descriptor
     finally:
         os.close(descriptor)
 

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from moby.formats import sparse
+from tests.support import disks
 
 MIB = 1 << 20
 
@@ -21,16 +22,6 @@ class Blind(io.BytesIO):
         if whence > 2:
             raise OSError(22, "Invalid argument")
         return super().seek(offset, whence)
-
-
-def filled(parts: dict[int, bytes], size: int, path: Path) -> Path:
-    """A sparse file with these bytes at these offsets."""
-    with path.open("wb") as out:
-        for offset, data in parts.items():
-            out.seek(offset)
-            out.write(data)
-        out.truncate(size)
-    return path
 
 
 def joined(disk: BinaryIO, block_bytes: int) -> bytes:
@@ -59,14 +50,14 @@ def test_blocks_are_what_is_not_zero(parts: list[tuple[int, bool]], block_bytes:
 
 def test_blocks_larger_than_the_data_between_holes_are_given_once(tmp_path: Path) -> None:
     parts = {offset: b"x" * 4096 for offset in (0, 8 << 10, 60 << 10, 3 * MIB, 3 * MIB + (128 << 10))}
-    path = filled(parts, 5 * MIB + 100, tmp_path / "disk")
+    path = disks.make(tmp_path, 5 * MIB + 100, parts)
     with path.open("rb") as disk:
         assert joined(disk, 2 * MIB)[: 5 * MIB + 100] == path.read_bytes()
         assert [number for number, _ in sparse.blocks(disk, 2 * MIB)] == [0, 1]
 
 
 def test_a_copy_has_the_bytes_and_the_holes(tmp_path: Path) -> None:
-    path = filled({MIB: b"a", 50 * MIB: b"b" * 3000}, 100 * MIB + 1, tmp_path / "disk")
+    path = disks.make(tmp_path, 100 * MIB + 1, {MIB: b"a", 50 * MIB: b"b" * 3000})
     target = tmp_path / "copy"
     with path.open("rb") as disk, target.open("wb") as out:
         assert sparse.copy(disk, out) == 100 * MIB + 1
@@ -93,7 +84,7 @@ def test_what_is_put_has_holes_too(tmp_path: Path) -> None:
 
 
 def test_a_tebibyte_of_nothing_takes_no_time(tmp_path: Path) -> None:
-    path = filled({0: b"a", 1 << 39: b"b"}, 1 << 40, tmp_path / "disk")
+    path = disks.make(tmp_path, 1 << 40, {0: b"a", 1 << 39: b"b"})
     started = time.monotonic()
     with path.open("rb") as disk:
         assert [number for number, _ in sparse.blocks(disk, 1 << 16)] == [0, 1 << 23]
