@@ -7,6 +7,7 @@ becomes ``NULL``, which no key accepts.
 
 from __future__ import annotations
 
+import base64
 import enum
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -194,6 +195,8 @@ class _Reader:
     def scalar(self, node: yaml.ScalarNode, path: Path) -> object:
         if node.tag in _TEXT_TAGS:
             return node.value
+        if node.tag == f"{_TAG}binary":
+            return self.binary(node, path)
         value = resolve(node.value)
         if node.tag == _PLAIN or (node.tag == f"{_TAG}null" and value is None):
             return NULL if value is None else value
@@ -205,6 +208,17 @@ class _Reader:
             what = f"{node.value[:60]!r} is not {expected}, as its tag says"
             self.faults.append(Fault(path=path, what=what, fix="remove the tag or mend the value"))
         return value
+
+    def binary(self, node: yaml.ScalarNode, path: Path) -> str:
+        """The text that base64 stands for."""
+        try:
+            return base64.b64decode(node.value.replace("\n", ""), validate=True).decode()
+        except UnicodeDecodeError:
+            what, fix = "!!binary is not UTF-8 text", "put the bytes into a file, and name it as source:"
+        except ValueError:
+            what, fix = "!!binary is not base64", "encode it with: base64 -w0 FILE"
+        self.faults.append(Fault(path=path, what=what, fix=fix))
+        return ""
 
     def count(self, node: yaml.Node, depth: int) -> None:
         self.nodes += 1

@@ -166,3 +166,15 @@ def test_json_reads_as_what_it_says(value: dict[str, object]) -> None:
     import json
 
     assert read(json.dumps(value, ensure_ascii=False), file="f.yml").data == value
+
+
+def test_base64_text_is_text() -> None:
+    assert read("a: !!binary w7wK\nb: !!binary |\n  aGVs\n  bG8=\n", file="f.yml").data == {"a": "ü\n", "b": "hello"}
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [("_w==", "!!binary is not base64"), ("é", "!!binary is not base64"), ("/w==", "!!binary is not UTF-8 text")],
+)
+def test_base64_that_is_no_text_is_refused(text: str, what: str) -> None:
+    assert what in faults(f"a: !!binary {text}\n")[0]
