@@ -54,8 +54,9 @@ def _named(document: Any, documents: Documents, prefix: str, depth: int) -> Iter
     for number, each in enumerate(manifests, 1):
         path = _path(each)
         inner = f"{prefix}image {number}: " if len(manifests) > 1 else prefix
-        yield path, f"{inner}manifest"
-        yield from _named(documents.get(path), documents, inner, depth + 1)
+        whole = documents.get(path)
+        yield path, f"{inner}{'index' if isinstance(whole, dict) and 'manifests' in whole else 'manifest'}"
+        yield from _named(whole, documents, inner, depth + 1)
     yield _path(document.get("config")), f"{prefix}config"
     for number, each in enumerate(_list(document, "layers"), 1):
         yield _path(each), f"{prefix}layer {number}"

@@ -47,12 +47,14 @@ _LOGICAL_SECTOR = uuid.UUID("8141bf1d-a96f-4709-ba47-f233a8faab5f")
 _PHYSICAL_SECTOR = uuid.UUID("cda348c7-445d-4471-9cc9-e9885251c556")
 # 2.5.1.1 "Payload Block States".
 _PRESENT = 6
+_ENTRY = struct.Struct("<Q")
 
 
 def write(disk: BinaryIO, out: BinaryIO, *, id: uuid.UUID, block_bytes: int = MIB) -> None:
     """Write what is not zero of the raw ``disk`` to an empty seekable ``out``, in blocks of 1 to 256 MiB.
 
     The size is rounded up to whole sectors of 512 bytes. ``id`` is the disk's; the ids of the file are made from it.
+    Memory grows with what is not zero, not with the disk.
     Raises ``ConfigError`` for more than 64 TiB.
     """
     size = -(-sparse.size_of(disk) // SECTOR_BYTES) * SECTOR_BYTES
@@ -61,16 +63,17 @@ def write(disk: BinaryIO, out: BinaryIO, *, id: uuid.UUID, block_bytes: int = MI
     # 2.5: after this many blocks comes an entry for their sector bitmaps, which only differencing disks have.
     ratio = (1 << 23) * SECTOR_BYTES // block_bytes
     count = -(-size // block_bytes)
-    table = [0] * (count + max(0, count - 1) // ratio)
-    table_bytes = max(MIB, -(-len(table) * 8 // MIB) * MIB)
+    table_bytes = max(MIB, -(-(count + max(0, count - 1) // ratio) * _ENTRY.size // MIB) * MIB)
+    places: dict[int, int] = {}
     at = _TABLE_AT + table_bytes
     for number, block in sparse.blocks(disk, block_bytes):
-        table[number + number // ratio] = at | _PRESENT
+        places[number + number // ratio] = at
         sparse.put(out, at, block)
         at += block_bytes
     sparse.grow(out, at)
-    out.seek(_TABLE_AT)
-    out.write(struct.pack(f"<{len(table)}Q", *table))
+    for entry, place in places.items():  # what is not there is 0, as the file is where nothing was written
+        out.seek(_TABLE_AT + entry * _ENTRY.size)
+        out.write(_ENTRY.pack(place | _PRESENT))
     out.seek(_METADATA_AT)
     out.write(_metadata(size, block_bytes, id))
     _write_start(out, id, table_bytes)

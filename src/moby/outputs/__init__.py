@@ -124,4 +124,6 @@ def write(
     from moby.outputs import writing
 
     wanted = check(formats=formats, name=name, directory=directory, output=output, architecture=plan.architecture)
-    return writing.write(wanted, plan, store, stdout=stdout, settings=settings or Settings())
+    settings = settings or Settings()
+    job.check_settings(wanted, settings)
+    return writing.write(wanted, plan, store, stdout=stdout, settings=settings)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from urllib.parse import quote
 
 from moby.artifact import Firmware
 from moby.formats import tar
@@ -52,9 +53,13 @@ def _write_netboot(source: Source, targets: Targets) -> None:
 
 
 def _script(name: str, cmdline: str) -> str:
-    """Boots the files beside the script, under BIOS and EFI; the latter's kernel has to be told the initrd's name."""
+    """Boots the files beside the script, under BIOS and EFI; the latter's kernel has to be told the initrd's name.
+
+    Files are named as in a URL: a word ends at a space, and ``${`` begins a variable.
+    """
+    base = quote(name)
     return (
-        f"#!ipxe\nkernel {name}-kernel initrd=initrd.img {cmdline}\ninitrd --name initrd.img {name}-initrd.img\nboot\n"
+        f"#!ipxe\nkernel {base}-kernel initrd=initrd.img {cmdline}\ninitrd --name initrd.img {base}-initrd.img\nboot\n"
     )
 
 

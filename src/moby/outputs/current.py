@@ -75,7 +75,9 @@ def _decisive(formats: list[str], plan: Plan, store: Store, settings: Settings) 
         keys = [part.key for part in parts(plan, store, decompress_kernel=settings.decompress_kernel)]
         yield from (settings.sbom.path, settings.sbom.created, keys)
     yield from (settings.decompress_kernel, settings.disk_bytes, settings.root, settings.layout, settings.verity)
-    yield from (code.image.digest for code in (settings.boot_code, settings.stage1) if code is not None)
+    yield from (
+        code.image.digest for code in (settings.boot_code, settings.stage1, settings.rpi_code) if code is not None
+    )
     yield from unchanged.program()
 
 

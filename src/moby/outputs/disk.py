@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from moby.artifact import Firmware
+from moby.errors import ConfigError
 from moby.formats import fat, gpt, mbr
 from moby.formats.content import Content
 from moby.formats.fatgeometry import Kind
@@ -86,7 +87,7 @@ def _program(source: Source, payload: _Payload) -> Path:
 
 def _make_efi(source: Source, path: Path) -> None:
     payload = _payload(source)
-    files = {uki.DEFAULT_PROGRAM[source.architecture]: Content.file(_program(source, payload))}
+    files = {uki.DEFAULT_PROGRAM[source.architecture]: content(_program(source, payload))}
     layout = fat.layout(files, volume(source, kind=Kind.FAT32))
     places = _places(layout, payload)
     partitions = [
@@ -107,12 +108,21 @@ def _make_efi(source: Source, path: Path) -> None:
         _put_root(payload, places, out)
 
 
+def content(path: Path) -> Content:
+    """A file for the FAT file system. Raises ``ConfigError`` when it is too large for one."""
+    made = Content.file(path)
+    if made.size > fat.MAX_FILE_BYTES:
+        what = f"a file of {made.size} bytes cannot be in a FAT file system, whose limit is 4 GiB"
+        raise ConfigError(what, where=path.name, fix="keep the root out of it: --root squashfs")
+    return made
+
+
 def _make_bios(source: Source, path: Path) -> None:
     payload, loader = _payload(source), bios.loader(source)
     settings = bios.configuration(payload.cmdline, kernel="/kernel", initrd="/initrd.img")
     files = {
-        "kernel": Content.file(payload.kernel),
-        "initrd.img": Content.file(payload.initrd),
+        "kernel": content(payload.kernel),
+        "initrd.img": content(payload.initrd),
         "syslinux.cfg": Content.of(settings),
     }
     layout = fat.layout({**files, **loader.files}, volume(source))

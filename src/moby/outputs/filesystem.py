@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from moby import log
 from moby.artifact import Firmware
-from moby.errors import ConfigError
 from moby.formats import iso9660, isohybrid
 from moby.formats.eltorito import BootImage
 from moby.formats.entry import Entry
@@ -55,13 +55,30 @@ def _direct(kind: RootKind, suffix: str, description: str) -> Format:
     )
 
 
+def _root(source: Source) -> Callable[[], Iterator[Entry]]:
+    """Gives the root's entries, perhaps more than once; what an ISO image cannot say of them is said once."""
+    lost: dict[str, None] = {}
+
+    def entries() -> Iterator[Entry]:
+        before = len(lost)
+        for entry in rootdisk.entries(source):
+            if entry.xattrs:
+                lost.setdefault(entry.path)
+            yield entry
+        if len(lost) > before:
+            what = f"{len(lost)} entries lose their extended attributes, {next(iter(lost))!r} is the first"
+            log.info(f"warning: ISO 9660 has none, so {what}; squashfs and EROFS keep them")
+
+    return entries
+
+
 def _write_plain_iso(source: Source, targets: Targets) -> None:
     """The ISO image as a disk beside its kernel; nothing on it boots."""
-    _refuse_verity(source)
+    root_entries = _root(source)
 
     def make(path: Path) -> None:
         with path.open("w+b") as out:
-            iso9660.write(rootdisk.entries(source), out, iso.options(source, ()))
+            iso9660.write(root_entries(), out, iso.options(source, ()))
 
     root = source.part("root.iso9660", make)
     _take_boot(source, targets, rootdisk.cmdline(source, RootKind.ISO9660, root))
@@ -69,11 +86,10 @@ def _write_plain_iso(source: Source, targets: Targets) -> None:
 
 
 def _write_bios_iso(source: Source, targets: Targets) -> None:
-    _refuse_verity(source)
-    parts = stage1.parts(source)
+    parts, root_entries = stage1.parts(source), _root(source)
 
     def entries(cmdline: str) -> Iterator[Entry]:
-        yield from rootdisk.entries(source)
+        yield from root_entries()
         yield from bios.isolinux(source, kernel=_KERNEL, initrd=_INITRD, cmdline=cmdline)
         yield from host_files({_KERNEL.lstrip("/"): parts.kernel, _INITRD.lstrip("/"): parts.initrd})
 
@@ -82,14 +98,13 @@ def _write_bios_iso(source: Source, targets: Targets) -> None:
 
 
 def _write_efi_iso(source: Source, targets: Targets) -> None:
-    _refuse_verity(source)
-    parts = stage1.parts(source)
+    parts, root_entries = stage1.parts(source), _root(source)
     program, image = targets.path("program"), targets.path("image")
 
     def entries(cmdline: str) -> Iterator[Entry]:
         uki.write(source, program, cmdline=cmdline, initrd=parts.initrd, kernel=parts.kernel)
         iso.make_efi_image(source, program, image)
-        yield from rootdisk.entries(source)
+        yield from root_entries()
         yield from host_files({iso.EFI_IMAGE: image})
 
     _write_twice(source, targets.path("iso"), entries, iso.EFI_BOOT, b"")
@@ -115,11 +130,6 @@ def _write_twice(
     assert written(found) == found, "what the image is recognised by must not depend on the command line"
 
 
-def _refuse_verity(source: Source) -> None:
-    if source.settings.verity:
-        raise ConfigError("an ISO image has no room for a hash tree", where="--verity", fix="use squashfs or EROFS")
-
-
 KERNEL_SQUASHFS = _direct(RootKind.SQUASHFS, "-squashfs.img", "kernel, small initrd, and the root as a squashfs disk")
 KERNEL_EROFS = _direct(RootKind.EROFS, "-erofs.img", "kernel, small initrd, and the root as an EROFS disk")
 KERNEL_ISO = Format(
@@ -129,6 +139,7 @@ KERNEL_ISO = Format(
     write=_write_plain_iso,
     firmware=Firmware.DIRECT,
     stage1=True,
+    verity=False,
 )
 ISO_BIOS = Format(
     name="iso-bios",
@@ -139,6 +150,7 @@ ISO_BIOS = Format(
     firmware=Firmware.BIOS,
     boot_code=True,
     stage1=True,
+    verity=False,
 )
 ISO_EFI = Format(
     name="iso-efi",
@@ -149,4 +161,5 @@ ISO_EFI = Format(
     firmware=Firmware.EFI,
     boot_code=True,
     stage1=True,
+    verity=False,
 )

@@ -71,9 +71,9 @@ class Format:
 
     ``write`` makes the files it has something for: a role whose file it does not make has no file. ``streamable``
     formats have one file and write it front to back. ``architectures`` is None where all will do. ``boot_code`` formats
-    are given the component ``boot``, ``stage1`` formats that of this name, ``rpi_code``
-    formats ``boot-rpi``;
-    ``partitioned`` ones have room for a root on the disk.
+    are given the component ``boot``, ``stage1`` formats that of this name, ``rpi_code`` formats ``boot-rpi``;
+    ``partitioned`` ones have room for a root on the disk. A root on a disk may be under ``verity`` where there is room
+    for its hash tree.
     """
 
     name: str
@@ -87,3 +87,4 @@ class Format:
     stage1: bool = False
     rpi_code: bool = False
     partitioned: bool = False
+    verity: bool = True

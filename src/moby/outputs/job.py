@@ -8,10 +8,13 @@ from pathlib import Path
 
 from moby.errors import ConfigError
 from moby.outputs.format import Format
+from moby.outputs.settings import Settings
 
 DEFAULT = "kernel+initrd"
 STREAM_DEFAULT = "tar"
 STDOUT = Path("-")
+# A FAT file system has 32-bit sector numbers; around it are a table and its copy.
+MOST_DISK_BYTES = 2 << 40
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +68,22 @@ def choose(
     job = Job(formats=chosen, name=name, directory=directory, output=target)
     _check_places(job)
     return job
+
+
+def check_settings(job: Job, settings: Settings) -> None:
+    """Raise ``ConfigError`` when a format cannot be made as it is told to be, before any of them is."""
+    for format in job.formats:
+        if settings.verity and not format.verity:
+            what = f"an ISO image such as {format.name} has no room for a hash tree"
+            raise ConfigError(what, where="--verity", fix="build kernel+squashfs, or a disk such as raw-efi")
+        alone = settings.root is None
+        if format.partitioned and alone and settings.disk_bytes > MOST_DISK_BYTES:
+            what = (
+                f"a disk of {settings.disk_bytes >> 30} GiB for {format.name}, whose FAT file system has 2 TiB at most"
+            )
+            raise ConfigError(
+                what, where="--size", fix="give a smaller one, or --root squashfs and a disk such as raw-efi"
+            )
 
 
 def _look_up(table: Mapping[str, Format], name: str) -> Format:

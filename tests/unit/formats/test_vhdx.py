@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import struct
+import tracemalloc
 import uuid
 from pathlib import Path
 
@@ -49,3 +50,14 @@ def test_both_headers_and_both_region_tables_are_whole() -> None:
 def test_more_than_the_format_can_hold_is_refused() -> None:
     with pytest.raises(ConfigError, match="64 TiB cannot be a VHDX"):
         vhdx.write(Huge(), io.BytesIO(), id=ID)
+
+
+def test_an_empty_disk_takes_no_memory_however_large_it_is(tmp_path: Path) -> None:
+    raw = disks.make(tmp_path, 4 << 40, {0: b"a", (4 << 40) - 1: b"z"})
+    with raw.open("rb") as disk, (tmp_path / "image").open("w+b") as out:
+        tracemalloc.start()
+        vhdx.write(disk, out, id=ID)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert peak < 16 * MIB
+    disks.compare_parts(raw, tmp_path / "image", "vhdx", [(0, 2), ((4 << 40) // MIB - 2, 2)])

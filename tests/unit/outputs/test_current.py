@@ -9,7 +9,7 @@ import pytest
 
 from moby import outputs
 from moby.artifact import Artifact
-from moby.outputs.settings import Settings
+from moby.outputs.settings import BootCode, Settings
 from moby.rootfs.sbom import Sbom
 from tests.support.images import image
 from tests.support.images import tar as made_tar
@@ -112,6 +112,16 @@ def test_whatever_decides_them_makes_them_anew(builds: Builds, change: Callable[
     change(builds)
     assert builds.build()
     assert not builds.build()
+
+
+@pytest.mark.parametrize("field", ["boot_code", "stage1", "rpi_code"])
+def test_another_component_makes_them_anew(builds: Builds, field: str) -> None:
+    for content in ("1", "2"):
+        store = builds.root().store
+        code = BootCode(store, image([{"x": content}]).save(store, "localhost/moby/x"))
+        builds.settings = replace(builds.settings, **{field: code})  # type: ignore[arg-type]  # any field
+        assert builds.build()
+        assert not builds.build()
 
 
 def test_a_damaged_record_is_no_record(builds: Builds) -> None:

@@ -17,7 +17,7 @@ from moby.outputs import FORMATS, RootKind, write
 from tests.support import bootcode, circumstances
 
 # Documents that name other files by their hashes.
-_FOLLOWS = re.compile(r"(web\.mf|index\.json|manifest|config): (size \d+ -> \d+, )?sha256 ")
+_FOLLOWS = re.compile(r"(web\.mf|index\.json|index|manifest|config): (size \d+ -> \d+, )?sha256 ")
 CASES = [*((name, None) for name in FORMATS), ("raw-efi", RootKind.SQUASHFS), ("raw-bios", RootKind.EROFS)]
 
 
