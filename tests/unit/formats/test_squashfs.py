@@ -370,6 +370,14 @@ def test_hostile_superblocks_are_refused(at: int, change: bytes, message: str) -
         list(read(data[:at] + change + data[at + len(change) :]))
 
 
+def test_a_position_beyond_any_stream_is_refused() -> None:
+    data = _small(Codec.ZSTD)
+    # The image says that it has 2^64 - 1 bytes, and that owners are at a place that its last eight bytes name.
+    image = data[:40] + b"\xff" * 8 + len(data).to_bytes(8, "little") + data[56:] + b"\xfe" * 8
+    with pytest.raises(IntegrityError, match="outside of the image"):
+        list(read(image))
+
+
 def test_truncated_images_are_refused() -> None:
     data = _small(Codec.ZSTD)
     for size in range(0, len(data), 7):
