@@ -55,6 +55,9 @@ def configure(parser: Parser) -> None:
     )
     add_image_options(parser)
     parser.add_argument(
+        "--input-tar", "-input-tar", type=Path, metavar="TAR", help="an earlier build; what is unchanged is kept anyway"
+    )
+    parser.add_argument(
         "--provenance",
         action="store_true",
         help="write NAME.provenance.json: an in-toto statement of how it was made (SLSA provenance)",
@@ -190,8 +193,22 @@ def formats_of(arguments: argparse.Namespace) -> tuple[str, ...]:
     return tuple(name for given in arguments.format for name in given.split(",") if name)
 
 
+def check_input_tar(arguments: argparse.Namespace) -> None:
+    """Refuse what the original refuses. The tar is not read: the cache has the parts of all earlier builds."""
+    tar: Path | None = arguments.input_tar
+    if tar is None:
+        return
+    if arguments.pull:
+        raise ConfigError("it cannot be used together with --pull", where="--input-tar", fix="leave out one of them")
+    if arguments.o and Path(arguments.o) == tar:
+        raise ConfigError(f"{tar} is the output, too", where="--input-tar", fix="give another -o")
+    if not tar.is_file():
+        raise ConfigError(f"there is no file {tar}", where="--input-tar", fix="it can be left out")
+
+
 def options_of(arguments: argparse.Namespace) -> moby.BuildOptions:
     """The options that the arguments mean. Raises ``ConfigError``."""
+    check_input_tar(arguments)
     return replace(image_options(arguments), provenance=arguments.provenance)
 
 

@@ -81,3 +81,27 @@ def test_a_push_is_only_told(here: Path, capsys: pytest.CaptureFixture[str], mon
     said = capsys.readouterr()
     assert said.out == "old.tar\n"
     assert "to push it as the file says: moby push gcp --bucket b --family f old.tar\n" in said.err
+
+
+def test_an_input_tar_is_taken_and_changes_nothing(here: Path) -> None:
+    assert main(["build", "-f", "tar", "-o", "a.tar", "web.yaml"]) == 0
+    (here / "web.yaml").write_text(TEXT.replace("hi", "other"))
+    assert main(["build", "-f", "tar", "-o", "b.tar", "--input-tar", "a.tar", "web.yaml"]) == 0
+    assert main(["build", "-f", "tar", "-o", "c.tar", "web.yaml"]) == 0
+    assert (here / "b.tar").read_bytes() == (here / "c.tar").read_bytes() != (here / "a.tar").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("words", "what"),
+    [
+        (["--pull", "--input-tar", "web.yaml"], "--input-tar: it cannot be used together with --pull"),
+        (["-o", "web.yaml", "--input-tar", "web.yaml"], "--input-tar: web.yaml is the output, too"),
+        (["--input-tar", "none.tar"], "--input-tar: there is no file none.tar"),
+    ],
+)
+def test_an_input_tar_that_cannot_be_meant_is_refused(
+    words: list[str], what: str, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["build", "-f", "tar", *words, "web.yaml"]) == 1
+    assert what in capsys.readouterr().err
+    assert (here / "web.yaml").read_text() == TEXT
