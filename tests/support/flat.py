@@ -17,7 +17,7 @@ def collect(store: Store, found: Image, **options: int) -> list[Entry]:
     """The entries with their bodies read, held to the promises of an entry stream."""
     seen: dict[str, Kind] = {}
     result = []
-    for entry in layers.entries(store, found, origin="init[0]", max_entries=options.get("max_entries", 10**6)):
+    for entry in layers.entries(store, found, origin="init[0]", **options):
         above = entry.path.rpartition("/")[0]
         assert entry.path not in seen, f"{entry.path} comes twice"
         assert not above or seen[above] is Kind.DIRECTORY, f"{entry.path} has no directory"

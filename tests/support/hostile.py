@@ -54,17 +54,61 @@ def _bomb() -> Iterator[bytes]:
     yield tar.END
 
 
-def _entries() -> Iterator[bytes]:
-    """A million and one entries, each with a name of its own."""
-    template = bytearray(header("f0000000"))
-    for start in range(0, 1_000_001, 4096):
+def _numbered(count: int, kind: bytes = tarfile.REGTYPE, *, prefix: str = "f", target: str = "") -> Iterator[bytes]:
+    """So many entries, each with a name of its own."""
+    template = bytearray(header(f"{prefix}0000000", kind=kind, linkname=target))
+    start = len(template) - 512 + len(prefix.encode())
+    for first in range(0, count, 4096):
         piece = bytearray()
-        for number in range(start, min(start + 4096, 1_000_001)):
-            template[0:8] = b"f%07d" % number
-            template[148:156] = b" " * 8
-            template[148:156] = b"%06o\0 " % sum(template)
+        for number in range(first, min(first + 4096, count)):
+            template[start : start + 7] = b"%07d" % number
+            template[-364:-356] = b" " * 8
+            template[-364:-356] = b"%06o\0 " % sum(template[-512:])
             piece += template
         yield bytes(piece)
+
+
+def _files() -> Iterator[bytes]:
+    """Nearly as many files as are allowed."""
+    yield from _numbered(450_000)
+    yield tar.END
+
+
+def _entries() -> Iterator[bytes]:
+    """A million files."""
+    yield from _numbered(1_000_000)
+    yield tar.END
+
+
+def _folders() -> Iterator[bytes]:
+    yield from _numbered(500_000, tarfile.DIRTYPE)
+    yield tar.END
+
+
+def _symbolic() -> Iterator[bytes]:
+    yield from _numbered(500_000, tarfile.SYMTYPE, target="t")
+    yield tar.END
+
+
+def _linked() -> Iterator[bytes]:
+    """Hard links, all to one file."""
+    yield header("t")
+    yield from _numbered(490_000, tarfile.LNKTYPE, target="t")
+    yield tar.END
+
+
+def _moved() -> Iterator[bytes]:
+    """Files by way of a symbolic link, so that each has another path than its archive says."""
+    yield header("d/", kind=tarfile.DIRTYPE)
+    yield header("l", kind=tarfile.SYMTYPE, linkname="d")
+    yield from _numbered(490_000, prefix="l/")
+    yield tar.END
+
+
+def _wide() -> Iterator[bytes]:
+    """Names of characters that take four bytes each."""
+    for number in range(490_000):
+        yield header(f"{chr(0x1F600)}{number:07d}")
     yield tar.END
 
 
@@ -105,8 +149,14 @@ CASES: Mapping[str, Callable[[], Iterator[bytes]]] = {
     "deep": _deep,
     "directories": _directories,
     "entries": _entries,
+    "files": _files,
+    "folders": _folders,
     "headers": _headers,
+    "linked": _linked,
+    "moved": _moved,
     "same-entry": _same_entry,
+    "symbolic": _symbolic,
+    "wide": _wide,
 }
 
 

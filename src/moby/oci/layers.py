@@ -1,7 +1,7 @@
 """An image's layers as one tree of entries, streamed.
 
 The headers of all layers are read first (``tree.py`` decides what remains), then the layers once more for their data:
-nothing is unpacked to disk, and memory grows with the number of entries, not with bytes.
+nothing is unpacked to disk, and memory grows with the number of entries, not with bytes, up to a limit.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import io
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
+from sys import getsizeof
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from moby.errors import IntegrityError
@@ -20,7 +21,7 @@ from moby.formats.entry import Entry, Kind
 from moby.oci.image import Image
 from moby.oci.manifest import LAYER_TYPES, Descriptor
 from moby.oci.store import Store
-from moby.oci.tree import MAX_ENTRIES, TEXT_BYTES_PER_ENTRY, Flat, Tree, place
+from moby.oci.tree import MAX_ENTRIES, MEMORY_BYTES, Flat, Tree, place
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -28,16 +29,26 @@ if TYPE_CHECKING:
 # Real layers unpack to 2 to 20 times their size; gzip can reach 1030 times and zstd far more.
 _MAX_RATIO = 400
 _ALWAYS_ALLOWED_BYTES = 4 << 30
+# A name's slot in a set that has just grown.
+_NAME_BYTES = 72
 
 
-def entries(store: Store, image: Image, *, origin: str = "", max_entries: int = MAX_ENTRIES) -> Iterator[Entry]:
+def entries(
+    store: Store,
+    image: Image,
+    *,
+    origin: str = "",
+    max_entries: int = MAX_ENTRIES,
+    memory_bytes: int = MEMORY_BYTES,
+) -> Iterator[Entry]:
     """The image's tree: bottom layer first, each in its archive's order, a directory before what it holds.
 
     Whiteouts are applied; no path comes twice; a directory that no layer has but a path needs is made with mode 0755.
     A hard link follows its file, which moves to the link's path when a later layer took its own. A file's data is
-    valid until the next entry is taken. Raises ``IntegrityError`` with the layer's digest and the entry's name.
+    valid until the next entry is taken. Raises ``IntegrityError`` with the layer's digest and the entry's name, as for
+    more than ``max_entries`` entries and for more than fit into ``memory_bytes``.
     """
-    tree = Tree(max_entries)
+    tree = Tree(max_entries, memory_bytes)
     for layer in image.layers:
         where = _where(image, layer)
         tree.begin(where=where)
@@ -61,7 +72,7 @@ def ordered(store: Store, image: Image, *, origin: str = "", max_entries: int = 
     if len(image.layers) != 1:
         raise UnorderedError
     where = _where(image, image.layers[0])
-    order = _Order(TEXT_BYTES_PER_ENTRY * max_entries)
+    order = _Order(MEMORY_BYTES)
     with _opened(store, image.layers[0], where, check=True) as stream:
         for entry in tar.read(stream, limits=tar.Limits(entries=max_entries), where=where, origin=origin):
             order.check(entry)
@@ -72,11 +83,11 @@ def ordered(store: Store, image: Image, *, origin: str = "", max_entries: int = 
 class _Order:
     """Looks at entries passing by. ``_missing`` are names of a file with several that are still to come."""
 
-    def __init__(self, text_bytes: int) -> None:
+    def __init__(self, memory_bytes: int) -> None:
         self._directories = {""}
         self._names: set[str] = set()
         self._missing: dict[str, int] = {}
-        self._text = text_bytes
+        self._left = memory_bytes
 
     def check(self, entry: Entry) -> None:
         path = entry.path
@@ -84,7 +95,7 @@ class _Order:
         if path in self._names or above not in self._directories or name.startswith(".wh.") or not _fits(name):
             raise UnorderedError
         self._names.add(path)
-        self._text -= len(path)
+        self._left -= _NAME_BYTES + getsizeof(path)
         if entry.kind is Kind.DIRECTORY:
             self._directories.add(path)
         elif entry.links > 1:
@@ -93,7 +104,7 @@ class _Order:
             if not self._missing.get(entry.target):
                 raise UnorderedError
             self._missing[entry.target] -= 1
-        if self._text < 0:
+        if self._left < 0:
             raise UnorderedError
 
     def end(self) -> None:

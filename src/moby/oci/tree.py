@@ -9,19 +9,31 @@ Rules, as container engines apply layers in order (OCI image specification 1.1, 
 * a parent that is a symbolic link is followed inside the tree, which nothing leaves;
 * a hard link is another name of the file that its target was when the link appeared.
 
-The headers of all layers are added first, so memory is bounded here: by the number of nodes and by the text held.
+The headers of all layers are added first, so memory is bounded here: by the number of nodes, and by an account of what
+each takes. A file with a short name takes 150 bytes, a directory with its path some 700.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from sys import getsizeof
 
 from moby.errors import IntegrityError
 from moby.formats.entry import Entry, Kind, directory
 from moby.formats.stream import shown
 
-MAX_ENTRIES = 1_000_000
-TEXT_BYTES_PER_ENTRY = 200
+MAX_ENTRIES = 500_000
+MEMORY_BYTES = 68 << 20
+# What CPython takes for each, beside the text: a place with its slot in the directory above; a directory; a table with
+# something in it; an entry that is kept, with its slot in the result; a pair; a slot of one more table; all that
+# follows from a hard link.
+_NODE_BYTES = 80
+_FOLDER_BYTES = 168
+_TABLE_BYTES = 120
+_ENTRY_BYTES = 208
+_PAIR_BYTES = 56
+_SLOT_BYTES = 96
+_LINK_BYTES = 480
 _STEPS_PER_ENTRY = 25
 _MAX_FOLLOWED = 40
 _MAX_NAME_BYTES = 255
@@ -72,11 +84,11 @@ class Flat:
 class Tree:
     """Layers being laid over each other, bottom first: ``begin`` each, ``add`` its entries, then ``flatten``."""
 
-    def __init__(self, max_entries: int = MAX_ENTRIES) -> None:
+    def __init__(self, max_entries: int = MAX_ENTRIES, memory_bytes: int = MEMORY_BYTES) -> None:
         self._root = _Folder()
         self._max_entries = max_entries
         self._nodes = 0
-        self._text = TEXT_BYTES_PER_ENTRY * max_entries
+        self._memory_bytes = self._left = memory_bytes
         self._steps = _STEPS_PER_ENTRY * max_entries
         self._layer = -1
         self._counts: list[int] = []
@@ -110,7 +122,7 @@ class Tree:
             return
         if path != entry.path:
             self._moved[at] = path
-            self._hold(len(path))
+            self._hold(_SLOT_BYTES, path)
         self._put(folder, name, self._leaf(entry, at, folder, name))
 
     def flatten(self) -> Flat:
@@ -122,20 +134,23 @@ class Tree:
         while todo:
             above, folder = todo.pop()
             for name, node in folder.children.items():
-                path = f"{above}/{name}" if above else name
                 if isinstance(node, _Folder):
-                    self._hold(len(path))
-                    flat.directories[path] = node.entry or directory(path)
-                    todo.append((path, node))
+                    entry = node.entry or self._implied(f"{above}/{name}" if above else name)
+                    flat.directories[entry.path] = entry
+                    todo.append((entry.path, node))
                     continue
                 at = node if isinstance(node, int) else node[0]
                 flat.kept[at >> _ORDINAL_BITS][at & (1 << _ORDINAL_BITS) - 1] = 1
                 if at in linked:
-                    self._hold(len(path))
-                    paths[at] = path
+                    paths[at] = f"{above}/{name}" if above else name
+                    self._hold(_SLOT_BYTES, paths[at])
             folder.children = {}
         self._link(flat, paths)
         return flat
+
+    def _implied(self, path: str) -> Entry:
+        self._hold(_ENTRY_BYTES, path)
+        return directory(path)
 
     def _link(self, flat: Flat, paths: dict[int, str]) -> None:
         """Point each hard link that is left at its file, or let the first one become the file."""
@@ -152,7 +167,7 @@ class Tree:
 
     def _leaf(self, entry: Entry, at: int, folder: _Folder, name: str) -> _Node:
         if entry.kind is Kind.SYMLINK:
-            self._hold(len(entry.target))
+            self._hold(_PAIR_BYTES, entry.target)
             return (at, entry.target)
         if entry.kind is Kind.HARDLINK:
             return self._hard_link(entry, at, folder, name)
@@ -168,6 +183,7 @@ class Tree:
             raise self._fail(f"hard link to {entry.target!r}, which is a directory")
         target = node if isinstance(node, int) else node[0]
         self._origins[at] = self._origins.get(target, target)
+        self._hold(_LINK_BYTES)
         return at if isinstance(node, int) else (at, node[1])
 
     def _put_directory(self, folder: _Folder, name: str, entry: Entry) -> None:
@@ -175,7 +191,9 @@ class Tree:
         if not isinstance(node, _Folder):
             node = _Folder()
             self._put(folder, name, node)
-        self._hold(len(entry.path) + sum(len(key) + len(value) for key, value in entry.xattrs))
+        self._hold(_ENTRY_BYTES, entry.path)
+        for key, value in entry.xattrs:
+            self._hold(_PAIR_BYTES, key, value)
         node.entry = entry
         node.layer = node.newest = self._layer
 
@@ -183,7 +201,9 @@ class Tree:
         old = folder.children.get(name)
         if old is None:
             self._nodes += 1
-            self._hold(len(name))
+            self._hold(_NODE_BYTES + (0 if folder.children else _TABLE_BYTES), name)
+            if isinstance(node, _Folder):
+                self._hold(_FOLDER_BYTES)
             if self._nodes > self._max_entries:
                 raise self._fail(f"the image has more than {self._max_entries} entries")
         elif not isinstance(old, int):
@@ -292,10 +312,14 @@ class Tree:
         self._put(folder, name, made)
         return made
 
-    def _hold(self, count: int) -> None:
-        self._text -= count
-        if self._text < 0:
-            raise self._fail("the image's names and links are too long to be held in memory")
+    def _hold(self, size_bytes: int, *texts: str | bytes) -> None:
+        """Account for something that is kept, and its texts, whose blocks may be a third larger than they are."""
+        for each in texts:
+            size_bytes += getsizeof(each) * 4 // 3
+        self._left -= size_bytes
+        if self._left < 0:
+            what = "the image's entries, their names and links are too much to be held in memory"
+            raise self._fail(f"{what}: more than {self._memory_bytes >> 20} MiB")
 
     def _fail(self, what: str) -> IntegrityError:
         return IntegrityError(what, where=f"{self._where}: {shown(self._name)}")

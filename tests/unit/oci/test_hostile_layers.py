@@ -259,29 +259,34 @@ def judged(folder: Path, case: str, packing: str) -> tuple[str, int, float]:
     )
     assert done.returncode == 0, done.stderr.decode()
     found = json.loads(done.stdout)
-    assert str(saved.layers[0].digest) in found["said"]
+    assert not found["said"] or str(saved.layers[0].digest) in found["said"]
     whole(store)
     return found["said"], found["peak_kibibytes"] >> 10, found["seconds"]
 
 
+@pytest.mark.shows("Layers of any number of entries are read or refused in 120 MiB of memory", by="fault")
 @pytest.mark.parametrize(
-    ("case", "packing", "message", "mebibytes"),
+    ("case", "packing", "message"),
     [
-        ("bomb", "gzip", "'bomb': layer unpacks to more than 4294967296 bytes", 120),
-        ("bomb", "zstd", "'bomb': layer unpacks to more than 4294967296 bytes", 120),
-        ("headers", "zstd", "with those before it, is larger than 1048576", 120),
-        ("same-entry", "zstd", "'f': the archive has more than 1000000 entries", 120),
-        pytest.param("entries", "gzip", "'f1000000': the archive has more than", 260, marks=pytest.mark.long),
-        pytest.param("deep", "gzip", "the image's names take too long to follow", 120, marks=pytest.mark.long),
-        pytest.param("directories", "zstd", "the image has more than 1000000 entries", 400, marks=pytest.mark.long),
+        ("bomb", "gzip", "'bomb': layer unpacks to more than 4294967296 bytes"),
+        ("bomb", "zstd", "'bomb': layer unpacks to more than 4294967296 bytes"),
+        ("headers", "zstd", "with those before it, is larger than 1048576"),
+        ("same-entry", "zstd", "'f': the archive has more than 500000 entries"),
+        ("folders", "zstd", "too much to be held in memory"),
+        ("linked", "zstd", "too much to be held in memory"),
+        ("directories", "zstd", "too much to be held in memory"),
+        pytest.param("entries", "gzip", "too much to be held in memory", marks=pytest.mark.long),
+        pytest.param("files", "zstd", "", marks=pytest.mark.long),
+        pytest.param("symbolic", "zstd", "too much to be held in memory", marks=pytest.mark.long),
+        pytest.param("moved", "zstd", "too much to be held in memory", marks=pytest.mark.long),
+        pytest.param("wide", "zstd", "too much to be held in memory", marks=pytest.mark.long),
+        pytest.param("deep", "gzip", "the image's names take too long to follow", marks=pytest.mark.long),
     ],
 )
-def test_bombs_cost_bounded_memory_and_time(
-    tmp_path: Path, case: str, packing: str, message: str, mebibytes: int
-) -> None:
+def test_bombs_cost_bounded_memory_and_time(tmp_path: Path, case: str, packing: str, message: str) -> None:
     said, peak, seconds = judged(tmp_path, case, packing)
-    assert message in said
-    assert peak < mebibytes
+    assert message in said if message else not said
+    assert peak < 120
     assert seconds < 60
 
 

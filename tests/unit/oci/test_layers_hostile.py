@@ -68,7 +68,7 @@ def test_refuses_more_entries_than_allowed(store: Store) -> None:
 def test_refuses_names_that_fill_the_memory(store: Store) -> None:
     deep = "/".join("d" * 200 for _ in range(15))
     many = {f"s{number}": symlink(deep) for number in range(8)}
-    assert "too long to be held" in refused(store, tar(many), max_entries=100)
+    assert "too much to be held" in refused(store, tar(many), memory_bytes=20_000)
 
 
 def test_refuses_links_that_take_for_ever(store: Store) -> None:
