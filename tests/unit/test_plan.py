@@ -263,7 +263,7 @@ files:
         each.split(" (write")[0].split(" (the names")[0].split(" (paths")[0].split(" (name")[0] for each in found
     ] == [
         f"{label}:1:2: unknown key 'pids' (did you mean 'pid'?)",
-        f"{label}:1:28 (capabilities): unknown capability 'X'",
+        f"{label}:1:29 (capabilities[0]): unknown capability 'X'",
         "f.yml:4:5 (services[2] 'c'): cannot find id 'nobody', which its image's label wants",
         f"f.yml:7:23 (files[0] 'x': source): cannot read source '{tmp_path}/gone': No such file or directory",
         f"f.yml:8:23 (files[1] 'y': source): source '{tmp_path}' is not a regular file",

@@ -1,36 +1,31 @@
 """What can only be seen across entries and files: names that clash, ids and volumes that do not exist.
 
 The checks work on parts that may have other faults, so that everything is reported in one pass: names are taken from
-the plain values, and only entries without a fault of their own are looked into.
+the plain values, and of entries with a fault of their own what is left of them is looked into.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
-
-from pydantic import ValidationError
 
 from moby.config import fields
 from moby.config.container import ImageEntry, Mount
-from moby.config.model import FileSpec
+from moby.config.model import Config, several_kinds
 from moby.config.places import Fault, Mark, Path, Places
-from moby.config.spec import Spec
 from moby.config.suggest import did_you_mean
 from moby.errors import ConfigError
-
-_Model = TypeVar("_Model", bound=Spec)
 
 CONTAINERS = ("onboot", "onshutdown", "services")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """One file's plain values and their places."""
+    """One file's plain values, their places, and the configuration they make, or what is left of it."""
 
     data: object
     places: Places
+    config: Config
 
     def items(self, section: str) -> Iterator[tuple[Path, Mapping[str, object]]]:
         """The mappings of a section that is a list, with their paths."""
@@ -39,13 +34,11 @@ class Part:
             if isinstance(item, dict):
                 yield (section, index), item
 
-    def models(self, section: str, model: type[_Model]) -> Iterator[tuple[Path, _Model]]:
-        """The items of a section that have no fault of their own."""
-        for path, item in self.items(section):
-            try:
-                yield path, model.model_validate(item)
-            except ValidationError:
-                continue  # its faults are reported by decode
+    def containers(self) -> Iterator[tuple[Path, ImageEntry]]:
+        """The entries of all sections of containers."""
+        for section in CONTAINERS:
+            for index, entry in enumerate(getattr(self.config, section) or ()):
+                yield (section, index), entry
 
 
 def check(parts: Sequence[Part], *, complete: bool = True) -> list[list[Fault]]:
@@ -57,18 +50,29 @@ def check(parts: Sequence[Part], *, complete: bool = True) -> list[list[Fault]]:
     for section, noun in (("services", "service"), ("volumes", "volume")):
         for found, each in zip(faults, _repeated(parts, section, noun), strict=True):
             found.extend(each)
+    for part, found in zip(parts, faults, strict=True):
+        found.extend(_kinds(part))
     if not complete:
         return faults
     names = dict.fromkeys(_names(parts, CONTAINERS), 0)
     volumes = {str(item["name"]): item.get("readonly") is True for item in _items(parts, "volumes") if "name" in item}
     for part, found in zip(parts, faults, strict=True):
-        for section in CONTAINERS:
-            for path, entry in part.models(section, ImageEntry):
-                found.extend(_ids(path, entry, names))
-                found.extend(_volumes(path, entry, volumes))
-        for path, file in part.models("files", FileSpec):
-            found.extend(_file_ids(path, file, names))
+        for path, entry in part.containers():
+            found.extend(_ids(path, entry, names))
+            found.extend(_volumes(path, entry, volumes))
+        for index, file in enumerate(part.config.files or ()):
+            found.extend(_unknown_ids(("files", index), {("uid",): file.uid, ("gid",): file.gid}, names))
     return faults
+
+
+def _kinds(part: Part) -> Iterator[Fault]:
+    """Files with several contents; the model says so only of files that have no other fault."""
+    for path, item in part.items("files"):
+        given = ["directory: true"] if item.get("directory") is True else []
+        given += [key for key in ("symlink", "contents", "source", "metadata") if isinstance(item.get(key), str)]
+        given = [key for key in given if key == "contents" or item.get(key) != ""]
+        if fault := several_kinds(given):
+            yield Fault(path=path, what=fault.what, fix=fault.fix)
 
 
 def _items(parts: Iterable[Part], section: str) -> Iterator[Mapping[str, object]]:
@@ -102,10 +106,6 @@ def _ids(path: Path, entry: ImageEntry, names: Mapping[str, int]) -> Iterator[Fa
     return _unknown_ids(path, {("uid",): entry.uid, ("gid",): entry.gid, **further}, names)
 
 
-def _file_ids(path: Path, file: FileSpec, names: Mapping[str, int]) -> Iterator[Fault]:
-    return _unknown_ids(path, {("uid",): file.uid, ("gid",): file.gid}, names)
-
-
 def _unknown_ids(path: Path, given: Mapping[Path, int | str | None], names: Mapping[str, int]) -> Iterator[Fault]:
     for place, value in given.items():
         try:
@@ -126,7 +126,10 @@ def _volumes(path: Path, entry: ImageEntry, volumes: Mapping[str, bool]) -> Iter
 
 
 def _volume(path: Path, name: str, volumes: Mapping[str, bool], *, readonly: bool) -> Iterator[Fault]:
-    if name not in volumes:
+    if name not in volumes and (name.startswith((".", "~")) or "/" in name):
+        fix = "paths are those of the machine and begin with /; files: source brings in a file of this host"
+        yield Fault(path=path, what=f"{name!r} is neither a volume nor an absolute path", fix=fix)
+    elif name not in volumes:
         fix = did_you_mean(name, volumes, otherwise="declare it under volumes:, or write an absolute path")
         yield Fault(path=path, what=f"volume {name!r} is not declared", fix=fix)
     elif volumes[name] and not readonly:

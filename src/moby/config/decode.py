@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import typing
+from collections.abc import Iterator
 from typing import TypeVar
 
 from pydantic import ValidationError
 from pydantic.alias_generators import to_camel
 
+from moby.config import hints
 from moby.config.container import ImageLabel
-from moby.config.places import Fault, Path, Places
+from moby.config.places import Fault, Path, Places, join
 from moby.config.source import NULL, Document, read
 from moby.config.spec import Spec
 from moby.config.suggest import closest
@@ -32,22 +34,10 @@ _EXPECTED = {
     "model_type": "a mapping",
     "model_attributes_type": "a mapping",
 }
-# How each kind is written, where no better guess can be made.
-_SHAPES = {
-    "string_type": "write one text",
-    "int_type": "write a whole number such as 10",
-    "bool_type": "write true or false",
-    "tuple_type": "begin each item with '- '",
-    "dict_type": "write KEY: VALUE",
-    "model_type": "write KEY: VALUE",
-    "model_attributes_type": "write KEY: VALUE",
-    "expected": "write one of the two",
-}
 _BOUNDS = ("greater_than_equal", "greater_than", "less_than", "less_than_equal")
+_CURLY = ("\u201c", "\u201d", "\u2018", "\u2019", "\u201e")
 # Keys of March 2017, when they are found in a file of today.
 FORMER_KEYS = {"read_only": "readonly", "network_mode": "net", "oom_score_adj": "oomScoreAdj"}
-_YES = {"yes": "true", "on": "true", "y": "true", "true": "true", "1": "true"}
-_NO = {"no": "false", "off": "false", "n": "false", "false": "false", "0": "false"}
 
 
 def decode(model: type[_Model], document: Document) -> tuple[_Model | None, list[Fault]]:
@@ -56,7 +46,8 @@ def decode(model: type[_Model], document: Document) -> tuple[_Model | None, list
         return model.model_validate(document.data), list(document.faults)
     except ValidationError as error:
         details = error.errors(include_url=False)
-        return None, [*document.faults, *(_fault(model, document.places, each) for each in details)]
+        found = [fault for each in details for fault in _faults(model, document.places, each)]
+        return None, [*document.faults, *_causes(model, found)]
 
 
 def label(text: str, *, image: str) -> ImageLabel | None:
@@ -76,22 +67,45 @@ def label(text: str, *, image: str) -> ImageLabel | None:
     return found
 
 
+def _causes(model: type[Spec], found: list[Fault]) -> Iterator[Fault]:
+    """``found`` without the keys that are missing only because they are misspelt."""
+    misspelt = {
+        (*each.path[:-1], closest(str(each.path[-1]), keys(_model_at(model, each.path[:-1]))))
+        for each in found
+        if each.at_key
+    }
+    return (each for each in found if each.missing is None or (*each.path, each.missing) not in misspelt)
+
+
+def _faults(model: type[Spec], places: Places, error: ErrorDetails) -> Iterator[Fault]:
+    if error["type"] == "refused_items":
+        for index, what, fix in error["ctx"]["items"]:
+            yield Fault(path=(*error["loc"], index), what=what, fix=fix)
+    else:
+        yield _fault(model, places, error)
+
+
 def _fault(model: type[Spec], places: Places, error: ErrorDetails) -> Fault:
     path: Path = error["loc"]
     kind, value, context = error["type"], error["input"], error.get("ctx", {})
     if kind == "extra_forbidden":
         return _unknown_key(model, path)
     if kind == "missing":
-        return Fault(path=path[:-1], what=f"missing key {path[-1]!r}", fix=f"add {path[-1]}: …")
+        return Fault(path=path[:-1], what=f"missing key {path[-1]!r}", fix=f"add {path[-1]}: …", missing=str(path[-1]))
     if kind == "refused":
-        return Fault(path=path, what=context["what"], fix=context["fix"])
+        curly = isinstance(value, str) and value[:1] in _CURLY
+        fix = "use the straight quotes \" or '" if curly else context["fix"]
+        if isinstance(value, str) and value.startswith("-") and path[:1] == ("init",):
+            fix = "put a space after each '-' of the list"
+        return Fault(path=path, what=context["what"], fix=fix)
     if kind == "literal_error":
         return _closed_set(path, value, context["expected"])
     if kind in _BOUNDS:
         return Fault(path=path, what=f"{value} is out of range", fix=error["msg"].replace("Input should", "it must"))
     expected = context["expected"] if kind == "expected" else _EXPECTED.get(kind, error["msg"])
     written = places.written.get(path)
-    return Fault(path=path, what=f"expected {expected}, got {describe(value, written)}", fix=_fix(kind, value, written))
+    fix = hints.mend(kind, path, value, written, keys(_model_at(model, path)))
+    return Fault(path=path, what=f"expected {expected}, got {describe(value, written)}", fix=fix)
 
 
 def describe(value: object, written: str | None = None) -> str:
@@ -107,21 +121,6 @@ def describe(value: object, written: str | None = None) -> str:
     return "a list" if isinstance(value, tuple) else "a mapping"
 
 
-def _fix(kind: str, value: object, written: str | None) -> str:
-    if value is NULL:
-        return "give a value, or remove the key"
-    if kind == "string_type" and written is not None:
-        return f'quote it: "{written}"'
-    if kind == "int_type" and isinstance(value, str) and value.strip().isdecimal():
-        return f"remove the quotes: {value.strip()}"
-    if kind == "bool_type" and written is not None:
-        guess = {**_YES, **_NO}.get(written.lower())
-        return f"write {guess}" if guess else ""
-    if kind == "tuple_type" and written is not None:
-        return f"write it as a list: [{written[:60]}]"
-    return _SHAPES.get(kind, "")
-
-
 def _closed_set(path: Path, value: object, expected: str) -> Fault:
     names = [name for name in expected.replace(" or ", ", ").replace("'", "").split(", ") if name]
     guess = closest(value, names) if isinstance(value, str) else None
@@ -135,10 +134,16 @@ def _unknown_key(model: type[Spec], path: Path) -> Fault:
     fix = f"the keys known here are {', '.join(known)}" if len(known) <= 12 else "docs/yaml.md lists the keys"
     if home := _home(key, holder, model):
         fix = f"it is a key of {home}"
+    if above := _above(key, path, model):
+        fix = f"it is a key of {above}: indent it less"
+    if foreign := hints.foreign(key, in_container=issubclass(holder, ImageLabel)):
+        return Fault(path=path, what=f"unknown key {key[:60]!r}", fix=foreign, at_key=True)
     if guess := closest(key, known):
         fix = f"did you mean {guess!r}?"
     elif FORMER_KEYS.get(key) in known:
         fix = f"it is called {FORMER_KEYS[key]} now"
+    if "\xa0" in key:
+        fix = "replace the no-break spaces (U+00A0) of this line by plain ones"
     if key in ("name", "image") and holder is ImageLabel:
         fix = "a label cannot set it"
     return Fault(path=path, what=f"unknown key {key[:60]!r}", fix=fix, at_key=True)
@@ -155,11 +160,20 @@ def _home(key: str, *holders: type[Spec]) -> str | None:
     return next((name for name, model in inner if key in keys(model)), None)
 
 
+def _above(key: str, path: Path, model: type[Spec]) -> str | None:
+    """What holds the mapping that ``key`` was indented too far in."""
+    for count in range(len(path) - 2, -1, -1):
+        holder = _model_at(model, path[:count])
+        if holder is not _model_at(model, path[:-1]) and key in keys(holder):
+            return join(path[:count]) or "the file itself"
+    return None
+
+
 def _model_at(model: type[Spec], path: Path) -> type[Spec]:
     """The model that describes the mapping at ``path``."""
     for part in path:
         if isinstance(part, str):
-            model = keys(model)[part] or model
+            model = keys(model).get(part) or model
     return model
 
 

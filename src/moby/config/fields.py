@@ -6,7 +6,7 @@ Each parser gives a typed value or raises ``ConfigError`` without a place; whoev
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from moby.config.suggest import closest, did_you_mean
@@ -53,7 +53,9 @@ class Bind:
         """The bind that ``text`` spells."""
         parts = text.split(":")
         if len(parts) < 2:
-            raise ConfigError(f"bind {text!r} has no ':'", fix=f"write where it goes: {text}:{text or '/path'}")
+            raise ConfigError(
+                f"bind {text!r} has no ':'", fix=f"write where it goes: {text}:/{text.lstrip('/') or 'path'}"
+            )
         if len(parts) > 3:
             raise ConfigError(
                 f"bind {text!r} has too many ':'", fix="write SOURCE:DESTINATION or SOURCE:DESTINATION:OPTIONS"
@@ -124,10 +126,18 @@ def capabilities(names: Sequence[str]) -> tuple[str, ...]:
     """The capabilities that a list stands for, repetitions kept; a lone ``all`` or ``none`` is special."""
     if len(names) == 1 and names[0].lower() in ("all", "none"):
         return CAPABILITIES if names[0].lower() == "all" else ()
-    for name in names:
-        if name not in CAPABILITIES:
-            raise ConfigError(f"unknown capability {name!r}", fix=_capability_fix(name))
+    for _, fault in unknown_capabilities(names):
+        raise fault
     return tuple(names)
+
+
+def unknown_capabilities(names: Sequence[str]) -> Iterator[tuple[int, ConfigError]]:
+    """What is wrong with the names of a list, each with its number."""
+    if len(names) == 1 and names[0].lower() in ("all", "none"):
+        return
+    for index, name in enumerate(names):
+        if name not in CAPABILITIES:
+            yield index, ConfigError(f"unknown capability {name!r}", fix=_capability_fix(name))
 
 
 def _capability_fix(name: str) -> str:

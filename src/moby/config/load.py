@@ -102,17 +102,20 @@ def parse(text: str | bytes, *, file: str = "config.yml", templates: Templates |
 
 def assemble(translations: Sequence[Translation], failures: Sequence[ConfigError], *, files: Sequence[str]) -> Draft:
     """One configuration from documents in their order; ``failures`` are those of files that gave no document."""
-    documents = [each.document for each in translations]
-    faults = list(failures)
-    merged = Config.model_validate({})
-    parts = [checks.Part(data=document.data, places=document.places) for document in documents]
-    for translation, across in zip(translations, checks.check(parts, complete=not failures), strict=True):
-        document = translation.document
-        config, own = decode(Config, document)
-        found = [*own, *across]
+    parts: list[checks.Part] = []
+    alone: list[list[Fault]] = []
+    for each in translations:
+        config, found = decode(Config, each.document)
+        config = config or salvage(each.document.data, [fault.path for fault in found])
+        parts.append(checks.Part(data=each.document.data, places=each.document.places, config=config))
+        alone.append(found)
+    faults, merged = list(failures), Config.model_validate({})
+    across = checks.check(parts, complete=not failures)
+    for translation, part, own, others in zip(translations, parts, alone, across, strict=True):
+        document, config, found = translation.document, part.config, [*own, *others]
         faults.extend(document.places.errors(found))
-        if config is None or found:
-            config = salvage(document.data, [each.path for each in found])
+        if others:
+            config = salvage(document.data, [fault.path for fault in found])
         config = _like_docker(config, translation.as_docker)
         merged = merge.merge(merged, config.at(document.places, document.notices, translation.outputs))
     return Draft(config=merged, faults=tuple(faults), files=tuple(files), is_readable=not failures)
@@ -126,7 +129,7 @@ def _like_docker(config: Config, paths: frozenset[Place]) -> Config:
     changed = {
         section: tuple(
             entry.like_docker() if (section, index) in paths else entry
-            for index, entry in enumerate(getattr(config, section))
+            for index, entry in enumerate(getattr(config, section) or ())
         )
         for section in {str(path[0]) for path in paths}
     }

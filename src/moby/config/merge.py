@@ -64,7 +64,7 @@ def _places(first: Config, second: Config) -> Places:
         if len(path) >= 2 and path[0] in offsets and isinstance(path[1], int):
             return (path[0], path[1] + offsets[str(path[0])], *path[2:])
         if len(path) == 3 and path[0] == "trust" and isinstance(path[2], int):
-            return (*path[:2], path[2] + offsets[f"trust.{path[1]}"])
+            return (*path[:2], path[2] + offsets.get(f"trust.{path[1]}", 0))
         if len(path) == 2 and path[0] == "kernel" and path[1] not in replaced:
             return path if path not in first.places.values else None
         return path if len(path) == 2 or path not in first.places.values else None

@@ -76,8 +76,13 @@ def _file_fault(file: FileSpec) -> ConfigError | None:
     if not given:
         fix = "give contents, source, metadata, symlink or directory: true"
         return ConfigError("contents of the file are not specified", fix=fix)
+    return several_kinds(given)
+
+
+def several_kinds(given: list[str]) -> ConfigError | None:
+    """What is wrong with a file that has all of these keys, in the order of their models."""
     # The original lets a directory win over a symlink, and a symlink over contents.
-    if len(given) == 1 or given in (["directory: true", "symlink"], ["symlink", "contents"]):
+    if len(given) <= 1 or given in (["directory: true", "symlink"], ["symlink", "contents"]):
         return None
     return ConfigError(f"file has {' and '.join(given)}", fix="keep one of them")
 

@@ -55,12 +55,16 @@ def in_order(faults: Iterable[MobyError], files: Sequence[str]) -> list[MobyErro
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
-    """One thing wrong at ``path``; ``at_key`` points at the key instead of its value."""
+    """One thing wrong at ``path``; ``at_key`` points at the key instead of its value.
+
+    ``missing`` is the key that a mapping at ``path`` lacks, where that is what is wrong.
+    """
 
     path: Path
     what: str
     fix: str = ""
     at_key: bool = False
+    missing: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,6 +18,8 @@ UNKNOWN = "unknown.invalid/image"
 _NAME = "unnamed"
 _ROUNDS = 3
 _FILES = "files"
+# Keys that say what a file is.
+_KINDS = {"directory", "symlink", "contents", "source", "metadata", "optional"}
 
 
 def salvage(data: object, paths: Iterable[Path]) -> Config:
@@ -33,25 +35,29 @@ def salvage(data: object, paths: Iterable[Path]) -> Config:
     }
     for path in paths:
         _remove(left, path)
-    for _ in range(_ROUNDS):
+    for count in range(_ROUNDS):
         frozen = {key: tuple(value) if isinstance(value, list) else value for key, value in left.items()}
         try:
             return _renamed(Config.model_validate(frozen), names)
         except ValidationError as error:
             for each in error.errors(include_url=False, include_input=False):
-                _remove(left, each["loc"][:2] if len(each["loc"]) > 1 else each["loc"])
+                _remove(left, each["loc"][:2] if len(each["loc"]) > 1 else each["loc"], whole=count > 0)
     return Config.model_validate({})
 
 
-def _remove(data: dict[str, object], path: Path) -> None:
-    """Take the thing at or around ``path`` out of ``data``."""
+def _remove(data: dict[str, object], path: Path, *, whole: bool = False) -> None:
+    """Take the thing at or around ``path`` out of ``data``; of an entry, as little as may do, unless ``whole``."""
     section = path[0] if path else None
     if not isinstance(section, str) or section not in data:
         return
     items = data[section]
     if isinstance(items, list) and len(path) > 1 and isinstance(path[1], int):
         if path[1] < len(items):
-            items[path[1]] = _mended(section, items[path[1]], path[2] if len(path) > 2 else None)
+            item = items[path[1]]
+            if section == _FILES and len(path) == 2 and not whole and isinstance(item, dict):
+                items[path[1]] = {key: item[key] for key in item.keys() - _KINDS} | {"contents": ""}
+            else:
+                items[path[1]] = _mended(section, item, path[2] if len(path) > 2 else None)
     elif section == "kernel" and isinstance(items, dict) and len(path) > 1:
         data[section] = {key: value for key, value in items.items() if key != path[1]}
     else:
@@ -70,6 +76,8 @@ def _mended(section: str, item: object, key: str | int | None) -> object:
     if key is None:
         return {**stand_in, **{each: value for each, value in item.items() if each in ("name", "image")}}
     kept = {each: value for each, value in item.items() if each != key}
+    if key == "optional":
+        return kept | {key: True}  # so that nothing is said of a source that may be missing
     return kept | {each: value for each, value in stand_in.items() if each == key and each != "contents"}
 
 

@@ -35,6 +35,13 @@ def checked(check: Callable[[_Value], object]) -> AfterValidator:
     return AfterValidator(validate)
 
 
+def _capabilities(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Refuses a list with all that is wrong in it at once: ``items`` are numbers, words and advice."""
+    if found := [(index, each.what, each.fix) for index, each in fields.unknown_capabilities(names)]:
+        raise PydanticCustomError("refused_items", "{items}", {"items": found})
+    return names
+
+
 def number_or(expected: str) -> BeforeValidator:
     """Lets numbers and text pass; one message for the two halves of a union."""
 
@@ -75,7 +82,7 @@ Id = Annotated[int | str, number_or("the name of a container")]
 ImageName = Annotated[str, checked(Reference.parse)]
 OptionalImageName = Annotated[str, checked(_image_or_empty)]
 Capabilities = Annotated[
-    tuple[Annotated[str, suggesting("all", "none", *fields.CAPABILITIES)], ...], checked(fields.capabilities)
+    tuple[Annotated[str, suggesting("all", "none", *fields.CAPABILITIES)], ...], AfterValidator(_capabilities)
 ]
 BindText = Annotated[str, checked(fields.Bind.parse)]
 TmpfsText = Annotated[str, checked(fields.Tmpfs.parse)]

@@ -55,16 +55,23 @@ def explain(error: yaml.YAMLError, text: str, file: str) -> ConfigError:
         what, fix = _strange(text, mark)
     else:
         what, fix = _WORDS.get(problem, (problem, ""))
+        if mark and "\u00a0" in _line(text, mark):
+            fix = "replace the no-break spaces (U+00A0) of this line by plain ones"
     return ConfigError(f"not YAML: {what}", where=where, fix=fix)
 
 
 def _strange(text: str, mark: yaml.Mark | None) -> tuple[str, str]:
-    lines = text.splitlines()
-    line = lines[mark.line] if mark and mark.line < len(lines) else ""
-    letter = line[mark.column : mark.column + 1] if mark else ""
+    rest = _line(text, mark)[mark.column :] if mark else ""
+    letter = rest[:1]
     if letter == "\t":
         return "a tab in the indentation", "indent with spaces"
-    return f"a value cannot start with {letter!r}", "quote the value"
+    fix = f'quote it: "{rest.strip()[:60]}"' if '"' not in rest else "quote the value"
+    return f"a value cannot start with {letter!r}", fix
+
+
+def _line(text: str, mark: yaml.Mark) -> str:
+    lines = text.splitlines()
+    return lines[mark.line] if mark.line < len(lines) else ""
 
 
 def _forbidden(error: yaml.reader.ReaderError, text: str, file: str) -> ConfigError:

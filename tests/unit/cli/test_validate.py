@@ -38,7 +38,7 @@ def test_every_fault_comes_once_on_stderr(here: Path, capsys: pytest.CaptureFixt
         "moby: error: a.yml:1:1: unknown key 'kernl'",
         "  fix: did you mean 'kernel'?",
         "moby: error: a.yml:2:40 (services[0] 's': binds[0]): bind 'a' has no ':'",
-        "  fix: write where it goes: a:a",
+        "  fix: write where it goes: a:/a",
     ]
 
 
@@ -55,7 +55,7 @@ def test_editors_get_places(here: Path, capsys: pytest.CaptureFixture[str], monk
                 "column": 40,
                 "path": "services[0] 's': binds[0]",
                 "what": "bind 'a' has no ':'",
-                "fix": "write where it goes: a:a",
+                "fix": "write where it goes: a:/a",
             },
             {
                 "file": "stdin",
@@ -112,11 +112,11 @@ def test_labels_of_images_in_the_store_are_checked_and_others_not_asked_for(
 
 
 def test_a_format_of_2017_that_is_not_made_is_a_fault(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (here / "a.yml").write_text("kernl: {}\noutputs: [{format: gce}, {format: vhdd}, {format: floppy}]\n")
+    (here / "a.yml").write_text("init: [A]\noutputs: [{format: gce}, {format: vhdd}, {format: floppy}]\n")
     assert main(["validate", "a.yml"]) == 1
     said = [line for line in capsys.readouterr().err.splitlines() if "moby: error" in line]
     assert said == [
-        "moby: error: a.yml:1:1: unknown key 'kernl'",
+        "moby: error: a.yml:1:8 (init[0]): 'A' is not an image reference: 'library/A' has upper-case letters",
         "moby: error: a.yml:2:35 (outputs[1].format): format 'vhdd' is not one that can be made",
         "moby: error: a.yml:2:51 (outputs[2].format): format 'floppy' is not one that can be made",
     ]

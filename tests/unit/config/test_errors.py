@@ -79,6 +79,7 @@ def test_messages_say_what_where_and_nothing_twice() -> None:
     messages = [case.message for case in CASES]
     assert len(CASES) >= 140
     assert len(set(messages)) == len(messages)
+    assert all(messages)
     for case in CASES:
         lines = case.message.splitlines()
         assert len(set(lines)) == len(lines)

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from moby.config.legacy import translate
 from moby.config.load import assemble
 from moby.config.model import Config
+from moby.config.places import Path
 from moby.config.salvage import UNKNOWN
-from moby.config.source import read
+from moby.config.source import NULL, read
+from moby.errors import ConfigError
+from moby.plan import plan
+from tests.support.plans import Shelf
 
 
 def left(text: str) -> Config:
@@ -52,9 +62,50 @@ def test_kernel_and_volumes_and_files_are_mended_likewise() -> None:
     assert (config.kernel.image, config.kernel.cmdline) == ("k", "y")
     assert [(each.name, each.image) for each in config.volumes or ()] == [("V", "v"), ("w", "")]
     assert [(each.path, each.source) for each in config.files or ()] == [
-        *(("x", "s"), ("unnamed", ""), ("unnamed", ""), ("unnamed", ""), ("unnamed", ""))
+        *(("x", "s"), ("y", ""), ("unnamed", ""), ("z", ""), ("unnamed", ""))
     ]
     assert (config.services or ())[0].binds == ("w:/x",)
+
+
+GOOD = """
+kernel: {image: k, cmdline: c}
+init: [i]
+onboot: [{name: a, image: x, binds: ['v:/v'], uid: b}]
+services: [{name: b, image: y, capabilities: [CAP_KILL], mounts: [{type: bind, source: w, destination: /w}], gid: a}]
+files: [{path: f, contents: c, uid: a}, {path: g, source: /dev/null/x, optional: true, gid: b}]
+volumes: [{name: v}, {name: w, image: z}]
+trust: {image: [x]}
+"""
+PARTS = [path for path in read(GOOD, file="f.yml").places.values if path]
+
+
+@given(st.sets(st.sampled_from(PARTS), min_size=1, max_size=3))
+def test_what_is_wrong_makes_nothing_else_wrong(broken: set[Path]) -> None:
+    document = read(GOOD, file="f.yml")
+    data = document.data
+    for path in sorted(broken, key=repr):
+        data = spoilt(data, path)
+    draft = assemble([translate(replace(document, data=data))], [], files=["f.yml"])
+    with pytest.raises(ConfigError) as caught:
+        plan(draft.config, Shelf(), architecture="amd64", known=draft.faults, order=draft.files)
+    said = {each.where: each.what for each in caught.value.each}
+    # What is declared in a broken place may be missed elsewhere; nothing else may be said of what is whole.
+    missed = ("cannot find id", "is not declared", "missing key")
+    places = {document.places.where(path) for path in broken}
+    rest = [what for where, what in said.items() if where not in places]
+    assert [what for what in rest if not any(word in what for word in missed)] == []
+
+
+def spoilt(data: object, path: Path) -> object:
+    """``data`` with nothing at ``path``, which no key accepts."""
+    if not path:
+        return NULL
+    first, *rest = path
+    if isinstance(data, dict):
+        return {key: spoilt(value, tuple(rest)) if key == first else value for key, value in data.items()}
+    if isinstance(data, tuple):
+        return tuple(spoilt(value, tuple(rest)) if index == first else value for index, value in enumerate(data))
+    return data
 
 
 def test_of_a_list_nothing_is_left() -> None:

@@ -22,7 +22,7 @@ INDENT = "all keys of one mapping start in the same column"
         ("- a\nb: c\n", "f.yml:2:1: not YAML: expected another '- ' of the list"),
         ("a: |\n text\nbad\n", "f.yml:3:1: not YAML: this line has no ':' after its key"),
         ("a: - b\n", "f.yml:1:4: not YAML: unexpected '- ' (start the list on a line of its own)"),
-        ("a: @pkg:x\n", "f.yml:1:4: not YAML: a value cannot start with '@' (quote the value)"),
+        ("a: @pkg:x\n", "f.yml:1:4: not YAML: a value cannot start with '@' (quote it: \"@pkg:x\")"),
         ("a: *nope\n", "f.yml:1:4: not YAML: this alias has no anchor before it"),
         ("a: &x 1\nb: &x 2\n", "f.yml:2:4: not YAML: this anchor name is used twice"),
         ('a: "\\q"\n', "f.yml:1:5: not YAML: unknown escape in a text in double quotes"),
