@@ -6,7 +6,7 @@ import contextlib
 import errno
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -17,6 +17,8 @@ from moby.oci.store import Store
 from moby.outputs.current import Record
 from moby.outputs.format import Format, Targets
 from moby.outputs.job import STDOUT, Job
+from moby.outputs.publish import publish
+from moby.outputs.scratch import scratch
 from moby.outputs.settings import Settings
 from moby.outputs.source import Source
 from moby.plan import Plan
@@ -41,15 +43,18 @@ def write(job: Job, plan: Plan, store: Store, *, stdout: BinaryIO | None, settin
 
 def _place(job: Job, plan: Plan, store: Store, settings: Settings) -> tuple[Artifact, ...]:
     """Make all files beside their places, then rename them."""
-    place = (job.output or job.directory / job.name).parent
-    with tempfile.TemporaryDirectory(prefix=".moby-", dir=place) as name:
-        folder = Path(name)
+    with scratch((job.output or job.directory / job.name).parent) as folder:
         source = Source(plan, store, _made(folder / "parts"), settings)
         made = [
             _make(format, source, Targets(_made(folder / str(number)), name=job.name))
             for number, format in enumerate(job.formats)
         ]
-        return tuple(_finish(job, format, roles, source) for format, roles in zip(job.formats, made, strict=True))
+        artifacts = tuple(
+            _finished(job, format, roles, source) for format, roles in zip(job.formats, made, strict=True)
+        )
+        files, obsolete = _names(job, made)
+        publish(files, obsolete, _made(folder / "kept"))
+        return artifacts
 
 
 def _record(job: Job, plan: Plan, store: Store, settings: Settings) -> Record | None:
@@ -67,18 +72,25 @@ def _make(format: Format, source: Source, targets: Targets) -> Placed:
     return [(file.role, path) for file in format.files if (path := targets.path(file.role)).exists()]
 
 
-def _finish(job: Job, format: Format, made: Placed, source: Source) -> Artifact:
-    """Rename one format's files to their final names."""
+def _finished(job: Job, format: Format, made: Placed, source: Source) -> Artifact:
+    """One format's files as they will be called."""
     final = dict(job.files(format))
-    for role in final.keys() - {role for role, _ in made}:
-        final[role].unlink(missing_ok=True)  # what an earlier build made does not belong to this one
     size = 0
-    for role, path in made:
+    for _, path in made:
         status = path.stat()
         path.chmod(status.st_mode & 0o644)
-        path.replace(final[role])
         size += status.st_size
     return _artifact(job, format, source, tuple((role, final[role]) for role, _ in made), size)
+
+
+def _names(job: Job, made: Sequence[Placed]) -> tuple[dict[Path, Path], list[Path]]:
+    """The final name of each file, and names of files that an earlier build made but this one did not."""
+    files: dict[Path, Path] = {}
+    for format, roles in zip(job.formats, made, strict=True):
+        final = dict(job.files(format))
+        files |= {path: final[role] for role, path in roles}
+    named = {final for format in job.formats for _, final in job.files(format)}
+    return files, sorted(named - set(files.values()))
 
 
 def _stream(job: Job, plan: Plan, store: Store, stdout: BinaryIO, settings: Settings) -> Artifact:

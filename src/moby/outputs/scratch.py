@@ -1,0 +1,61 @@
+"""The directory beside the outputs in which they are made, and what killed builds left of theirs.
+
+A build holds a lock on a file in its directory for as long as it lives, so what can be locked belongs to nobody.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+_PREFIX = ".moby-"
+_LOCK = ".lock"
+# How long a directory may be there before its lock is.
+_YOUNG_S = 60
+
+
+@contextlib.contextmanager
+def scratch(place: Path) -> Iterator[Path]:
+    """A new directory in ``place``, gone at the end; what killed builds left there goes first.
+
+    Raises ``OSError`` when it cannot be made.
+    """
+    sweep(place)
+    while True:
+        with tempfile.TemporaryDirectory(prefix=_PREFIX, dir=place, ignore_cleanup_errors=True) as name:
+            descriptor = os.open(Path(name) / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+                # Another build may have taken it for abandoned in the moment before it was locked.
+                if os.fstat(descriptor).st_nlink:
+                    yield Path(name)
+                    return
+            finally:
+                os.close(descriptor)
+
+
+def sweep(place: Path) -> None:
+    """Remove the directories in ``place`` whose builds are dead."""
+    for left in place.glob(f"{_PREFIX}*"):
+        with contextlib.suppress(OSError):
+            _remove(left)
+
+
+def _remove(left: Path) -> None:
+    try:
+        descriptor = os.open(left / _LOCK, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        if time.time() - left.stat().st_mtime > _YOUNG_S:
+            left.rmdir()  # killed before it had a lock; anything that is not empty is not ours
+        return
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        shutil.rmtree(left)
+    finally:
+        os.close(descriptor)
