@@ -176,7 +176,8 @@ def _recognised(path: Path) -> str:
 
 def _with_root(boot: Boot) -> Boot:
     """A kernel without an initrd finds its root on the first disk, unless its command line says another."""
-    if boot.kernel is None or boot.initrd is not None or not boot.disks or "root=" in boot.cmdline:
+    told = any(word.startswith("root=") for word in boot.cmdline.split())
+    if boot.kernel is None or boot.initrd is not None or not boot.disks or told:
         return boot
     return replace(boot, cmdline=f"{boot.cmdline} {_SQUASHFS_ROOT}".strip())
 

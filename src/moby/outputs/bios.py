@@ -10,6 +10,7 @@ from moby.errors import ConfigError
 from moby.formats import syslinux
 from moby.formats.entry import Entry
 from moby.outputs.hostfiles import host_files
+from moby.outputs.kernel_initrd import whole_initrd
 from moby.outputs.source import Source
 
 ARCHITECTURES = frozenset({Architecture.AMD64})
@@ -32,7 +33,7 @@ def boot_files(source: Source) -> dict[str, Path]:
     """``kernel`` and ``initrd.img`` as they are put on a disk. Raises ``ConfigError`` without a kernel."""
     if source.boot.kernel is None:
         raise ConfigError("there is no kernel to boot", fix="name one under kernel:")
-    return {"kernel": source.boot.kernel, "initrd.img": source.boot.initrd}
+    return {"kernel": source.boot.kernel, "initrd.img": whole_initrd(source)}
 
 
 def isolinux(source: Source, *, kernel: str, initrd: str = "", cmdline: str | None = None) -> Iterator[Entry]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from moby.artifact import Firmware
 from moby.outputs.format import File, Format, Targets
-from moby.outputs.source import Boot, Source
+from moby.outputs.source import Source
 from moby.rootfs.pieces import Piece
 
 
@@ -18,19 +20,23 @@ def _write(source: Source, targets: Targets) -> None:
 
 def write_initrd(source: Source, targets: Targets) -> None:
     """The file ``initrd``, with the microcode before it."""
-    if source.boot.ucode is None:
-        targets.take("initrd", source.boot.initrd)
-    else:
-        _join(source.boot, targets)
+    targets.take("initrd", whole_initrd(source))
 
 
-def _join(boot: Boot, targets: Targets) -> None:
-    """The microcode first and uncompressed, where the kernel looks for it before it unpacks anything."""
-    from moby.outputs.segments import join
+def whole_initrd(source: Source) -> Path:
+    """The initrd, the microcode first and uncompressed, where the kernel looks before it unpacks anything."""
+    boot = source.boot
+    if boot.ucode is None:
+        return boot.initrd
+    pieces = (Piece(boot.ucode), Piece(boot.initrd))
 
-    assert boot.ucode is not None
-    with targets.open("initrd") as out:
-        join((Piece(boot.ucode), Piece(boot.initrd)), out)
+    def make(path: Path) -> None:
+        from moby.outputs.segments import join
+
+        with path.open("wb") as out:
+            join(pieces, out)
+
+    return source.part("initrd-with-microcode", make)
 
 
 KERNEL_INITRD = Format(

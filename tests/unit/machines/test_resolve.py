@@ -142,6 +142,13 @@ def test_root_of_the_command_line_wins(tmp_path: Path) -> None:
     assert boot_from(image, RunOptions()).cmdline == "root=/dev/sda ro"
 
 
+def test_the_root_of_an_nfs_server_is_no_root_of_a_disk(tmp_path: Path) -> None:
+    image = prefix(tmp_path, POWER_OFF)
+    (tmp_path / "guest-squashfs.img").write_bytes(b"x")
+    (tmp_path / "guest-cmdline").write_text("nfsroot=10.0.0.1:/r\n")
+    assert boot_from(image, RunOptions()).cmdline == "nfsroot=10.0.0.1:/r root=/dev/vda"
+
+
 def test_existing_files_are_isos_or_disks(tmp_path: Path) -> None:
     (tmp_path / "cd.iso").write_bytes(iso(0xEF))
     (tmp_path / "cd").write_bytes(iso(0))

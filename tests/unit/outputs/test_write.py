@@ -16,7 +16,7 @@ from moby.formats import cpio, tar
 from moby.formats.compress import decompress
 from moby.oci.digest import Digest
 from moby.outputs import write
-from tests.support import images
+from tests.support import bootcode, images
 from tests.support.images import image
 from tests.support.roots import Root, root
 from tests.support.tree import unpack
@@ -108,6 +108,24 @@ def test_microcode_stands_first_and_uncompressed(tmp_path: Path) -> None:
     (artifact,) = write(made.plan, made.store, formats=[], name="web", directory=tmp_path)
     data = artifact.file("initrd").read_bytes()
     assert data.startswith(UCODE + bytes(-len(UCODE) % 4) + b"\x1f\x8b")
+
+
+def test_other_outputs_have_the_microcode_too(tmp_path: Path) -> None:
+    made = machine(tmp_path, TEXT.replace("{image: k,", "{image: k, ucode: ucode.cpio,"))
+    formats = ["kernel+initrd", "oci", "raw-bios"]
+    settings = bootcode.settings(made.store)
+    first, *rest = write(made.plan, made.store, formats=formats, name="web", directory=tmp_path, settings=settings)
+    initrd = first.file("initrd").read_bytes()
+    assert initrd.startswith(UCODE)
+    assert all(initrd in each.files[0][1].read_bytes() for each in rest)
+
+
+@pytest.mark.parametrize(("name", "after"), [("raw-bios", b""), ("iso-bios", b" moby.root=")])
+def test_the_command_line_is_text_whatever_is_in_it(name: str, after: bytes, tmp_path: Path) -> None:
+    made = machine(tmp_path, 'kernel: {image: k, cmdline: "a=%d\\\\n%% nfsroot=x:/y"}')
+    settings = bootcode.settings(made.store)
+    (artifact,) = write(made.plan, made.store, formats=[name], name="web", directory=tmp_path, settings=settings)
+    assert b"    APPEND a=%d\\n%% nfsroot=x:/y" + after in artifact.files[0][1].read_bytes()
 
 
 @pytest.mark.parametrize(
