@@ -97,8 +97,25 @@ def diff(a: Path, b: Path) -> tuple[Difference, ...]:
             return ()
         if one.kind != other.kind:
             one, other = _unwrapped(one), _unwrapped(other)
+        return tuple(explained(list(_found(one, other, looker))))
+
+
+def _found(one: Part, other: Part, looker: Looker) -> Iterator[Difference]:
+    """All differences, also those that only follow from others."""
+    if one.stream is not None or other.stream is not None:
         # Of two entries with one path the later wins, here as in the machine.
-        return tuple(explained(list(_compared(dict(items(one, looker)), items(other, looker)))))
+        yield from _compared(dict(items(one, looker)), items(other, looker))
+        return
+    # Files of two builds are compared one by one: what is known of one file's entries is forgotten before the next.
+    theirs = {_stable(other, each): each for each in other.parts}
+    for each in one.parts:
+        name = _stable(one, each)
+        match = theirs.pop(name, None)
+        if match is None:
+            yield Difference(place=(name,), only="a", changes={})
+        else:
+            yield from _compared(dict(items(each, looker, (name,))), items(match, looker, (name,)))
+    yield from (Difference(place=(name,), only="b", changes={}) for name in theirs)
 
 
 def _unwrapped(part: Part) -> Part:

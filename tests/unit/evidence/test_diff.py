@@ -153,6 +153,14 @@ def test_builds_are_compared_by_name(tmp_path: Path) -> None:
     assert only.startswith("-initrd.img: etc/motd: sha256 ")
 
 
+def test_what_only_one_build_has_is_not_looked_into(tmp_path: Path) -> None:
+    build(tmp_path / "a", ["kernel+initrd"])
+    build(tmp_path / "b", ["kernel+initrd"])
+    with (tmp_path / "b" / "web.tar").open("wb") as broken:
+        broken.write(archive(tmp_path, "c", BASE).read_bytes()[:-1024] + b"broken" * 200)
+    assert shown(tmp_path / "a" / "web", tmp_path / "b" / "web") == ["only in B: .tar"]
+
+
 def test_things_of_different_kinds_are_not_listed_file_by_file(tmp_path: Path) -> None:
     (made,) = build(tmp_path, ["kernel+initrd"])
     (only,) = shown(made.file("kernel"), made.file("initrd"))
