@@ -18,6 +18,7 @@ DIGEST = "sha256:" + "ab" * 32
         ("alpine:3.20", "docker.io/library/alpine:3.20"),
         ("linuxkit/init:v1", "docker.io/linuxkit/init:v1"),
         ("localhost/x", "localhost/x"),
+        ("my_host:5000/x", "my_host:5000/x"),
         ("localhost/moby/nginx:0123", "localhost/moby/nginx:0123"),
         ("quay.io/x", "quay.io/x"),
         ("host:5000/x:1", "host:5000/x:1"),
