@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from moby import fileplan, metadata
-from moby.config import decode, fields, legacy
+from moby.config import checks, decode, fields, legacy
 from moby.config.container import ImageEntry, ImageLabel, Mount
 from moby.config.model import Config, KernelSpec, VolumeSpec
 from moby.config.places import Path as Place
@@ -273,7 +273,8 @@ def _containers(config: Config, pins: _Pins, target: Platform, faults: list[Moby
             settings = effective(own, labels[reference], image.config)
             yield _container((section, index, entry), image, settings, ids, roots)
         except ConfigError as error:
-            faults.append(config.places.placed(error, (section, index)))
+            where = config.places.where((section, index))
+            faults += (ConfigError(each.what, where=each.where or where, fix=each.fix) for each in error.each)
 
 
 def _container(
@@ -306,12 +307,19 @@ def _container(
 
 
 def _config_json(settings: Effective, ids: Mapping[str, int]) -> bytes:
-    try:
-        return config_json(settings.settings, ids)
-    except ConfigError as error:
-        labelled = any(Origin.LABEL in settings.origins[key] for key in ("uid", "gid", "additional_gids"))
-        wanted = ", which its image's label wants" if labelled else ""
-        raise ConfigError(f"{error.what}{wanted}", fix=error.fix) from error
+    """The specification; raises one error with all ids that are not known. The YAML's own were looked at before."""
+    faults: list[ConfigError] = []
+    for key in ("uid", "gid", "additional_gids"):
+        value = getattr(settings.settings, key)
+        wanted = ", which its image's label wants" if Origin.LABEL in settings.origins[key] else ""
+        for each in value if isinstance(value, tuple) else (value,):
+            try:
+                fields.user_id(each, ids)
+            except ConfigError as error:
+                faults.append(ConfigError(f"{error.what}{wanted}", fix=error.fix))
+    if faults:
+        raise ConfigError.gather(faults)
+    return config_json(settings.settings, ids)
 
 
 def _with_volumes(entry: ImageEntry, config: Config) -> ImageEntry:
@@ -342,13 +350,7 @@ def _merged(name: str, config: Config) -> str:
 
 
 def _warnings(config: Config, containers: Sequence[ContainerPlan]) -> Iterator[str]:
-    if config.trust is not None and not config.trust.keys:
-        yield f"{config.places.where(('trust',))}: trust names no keys, so no signature is checked"
-    for section, index, entry in _entries(config):
-        for key in ("net", "pid", "ipc", "uts", "userns"):
-            value = getattr(entry, key)
-            if value not in ("", "host", "root", "new", "none") and not value.startswith("/"):
-                yield f"{config.places.where((section, index, key))}: {value!r} is taken for the path of a namespace"
+    yield from checks.warnings(config)
     for container in containers:
         settings = container.effective.settings
         if settings.hostname and settings.uts in ("", "host", "root"):

@@ -270,6 +270,15 @@ files:
     ]
 
 
+def test_all_ids_that_a_label_wants_and_nobody_has_are_told() -> None:
+    labels = {"x": labelled("{uid: a, gid: b, additionalGids: [c, 5, root]}")}
+    wanted = "which its image's label wants"
+    found = failures("services: [{name: s, image: x}]", Shelf(labels))
+    assert [each.split(" (write")[0] for each in found] == [
+        f"f.yml:1:12 (services[0] 's'): cannot find id '{name}', {wanted}" for name in "abc"
+    ]
+
+
 def test_metadata_of_the_plan_is_the_configuration_in_yaml() -> None:
     made = planned("init: [a]\nfiles: [{path: m, metadata: yaml}]")
     assert made.metadata == made.files[0].data

@@ -37,7 +37,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace, context: Context) -> int:
     """Check the files; faults go to stderr, or with ``--json`` to stdout."""
-    from moby.config import load  # takes pydantic along, and completion imports this module
+    from moby.config import checks, load  # take pydantic along, and completion imports this module
 
     found = load.draft(arguments.files, context=context, templates=name)
     try:
@@ -45,14 +45,16 @@ def execute(arguments: argparse.Namespace, context: Context) -> int:
     except MobyError as error:
         if not arguments.json:
             raise
-        print(json.dumps(report(error.each, ()), indent=2, ensure_ascii=False))
+        print(json.dumps(report(error.each), indent=2, ensure_ascii=False))
         return 1
-    notices = found.config.notices
+    notices, warnings = found.config.notices, tuple(checks.warnings(found.config))
     if arguments.json:
-        print(json.dumps(report((), notices), indent=2, ensure_ascii=False))
+        print(json.dumps(report((), notices, warnings), indent=2, ensure_ascii=False))
         return 0
     for notice in notices:
         log.info(f"notice: {notice}")
+    for warning in warnings:
+        log.info(f"warning: {warning}")
     print(f"{' '.join(arguments.files)}: valid")
     return 0
 
@@ -87,9 +89,12 @@ def name(kind: str, argument: str, directory: Path | None) -> str:
     return "localhost/moby/component"
 
 
-def report(faults: tuple[MobyError, ...], notices: tuple[str, ...]) -> dict[str, object]:
+def report(
+    faults: tuple[MobyError, ...], notices: tuple[str, ...] = (), warnings: tuple[str, ...] = ()
+) -> dict[str, object]:
     """The result as plain data."""
-    return {"valid": not faults, "faults": [_fault(each) for each in faults], "notices": list(notices)}
+    listed = [_fault(each) for each in faults]
+    return {"valid": not faults, "faults": listed, "notices": list(notices), "warnings": list(warnings)}
 
 
 def _fault(error: MobyError) -> dict[str, object]:

@@ -65,6 +65,19 @@ def check(parts: Sequence[Part], *, complete: bool = True) -> list[list[Fault]]:
     return faults
 
 
+def warnings(config: Config) -> Iterator[str]:
+    """What is right and yet hardly meant."""
+    if config.trust is not None and not config.trust.keys:
+        yield f"{config.places.where(('trust',))}: trust names no keys, so no signature is checked"
+    for section in CONTAINERS:
+        for index, entry in enumerate(getattr(config, section) or ()):
+            for key in ("net", "pid", "ipc", "uts", "userns"):
+                value = getattr(entry, key)
+                if value not in ("", "host", "root", "new", "none") and not value.startswith("/"):
+                    where = config.places.where((section, index, key))
+                    yield f"{where}: {value!r} is taken for the path of a namespace"
+
+
 def _kinds(part: Part) -> Iterator[Fault]:
     """Files with several contents; the model says so only of files that have no other fault."""
     for path, item in part.items("files"):

@@ -76,6 +76,7 @@ def test_editors_get_places(here: Path, capsys: pytest.CaptureFixture[str], monk
             },
         ],
         "notices": [],
+        "warnings": [],
     }
 
 
@@ -109,6 +110,17 @@ def test_labels_of_images_in_the_store_are_checked_and_others_not_asked_for(
     assert second["what"] == "bind 'a' has no ':'"
     (here / "a.yml").write_text("services: [{name: t, image: 127.0.0.1:1/other}]\nfiles: [{path: x, source: later}]\n")
     assert main(["validate", "--cache", str(store), "a.yml"]) == 0
+
+
+def test_what_is_hardly_meant_is_a_warning(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (here / "a.yml").write_text("services: [{name: s, image: x, net: bridge}]\n")
+    assert main(["validate", "a.yml"]) == 0
+    said = capsys.readouterr()
+    assert said.out == "a.yml: valid\n"
+    warning = "a.yml:1:37 (services[0] 's': net): 'bridge' is taken for the path of a namespace"
+    assert said.err == f"warning: {warning}\n"
+    assert main(["validate", "--json", "a.yml"]) == 0
+    assert json.loads(capsys.readouterr().out)["warnings"] == [warning]
 
 
 def test_a_format_of_2017_that_is_not_made_is_a_fault(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
