@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import threading
+import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,7 @@ class Context:
     debian_mirror: str | None = None
     plain_http: tuple[str, ...] = ()
     client_certificates: tuple[str, ...] = ()
+    _network: _Network = field(default_factory=lambda: _Network(), init=False, repr=False, compare=False)
 
     @classmethod
     def from_environment(
@@ -60,15 +62,25 @@ class Context:
         )
 
     def client(self) -> httpx.Client:
-        """The HTTP client of this process, made on first use."""
-        return _client(self.certificates)
+        """The HTTP client of this context, made on first use and closed with the context."""
+        return self._network.client(self.certificates)
 
 
-@cache
-def _client(certificates: tuple[Path, ...]) -> httpx.Client:
-    from moby import http  # slow to import, and few commands speak to the network
+class _Network:
+    """Holds the one client of a context. Threads may share it."""
 
-    return http.client(certificates=certificates)
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._client: httpx.Client | None = None
+
+    def client(self, certificates: tuple[Path, ...]) -> httpx.Client:
+        with self._lock:
+            if self._client is None:
+                from moby import http  # slow to import, and few commands speak to the network
+
+                self._client = http.client(certificates=certificates)
+                weakref.finalize(self, self._client.close)
+            return self._client
 
 
 def variable(environment: Mapping[str, str], name: str) -> str | None:

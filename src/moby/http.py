@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -77,6 +78,18 @@ def _own_transport(name: str, context: ssl.SSLContext) -> httpx.BaseTransport:
     bypass = f"all://{name.rpartition(':')[0] or name}" in _LOCAL or urllib.request.proxy_bypass(name)
     proxy = None if bypass else urllib.request.getproxies().get("https")
     return httpx.HTTPTransport(verify=context, proxy=proxy)
+
+
+def retry_after_s(text: str) -> float | None:
+    """Seconds to wait: a number or a date (RFC 9110 section 10.2.3). None when absent or malformed."""
+    if text.isascii() and text.isdigit():
+        return float(text[:9])
+    import email.utils  # slow to import, and rarely needed
+
+    try:
+        return max(0.0, email.utils.parsedate_to_datetime(text).timestamp() - time.time())
+    except (ValueError, TypeError):
+        return None
 
 
 def redact(text: str) -> str:

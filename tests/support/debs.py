@@ -173,6 +173,8 @@ def _answer(handler: BaseHTTPRequestHandler, served: Served) -> None:
     if wanted.startswith("bytes="):
         start = int(wanted[6:].partition("-")[0])
     handler.send_response(206 if start else 200)
+    if start:
+        handler.send_header("Content-Range", f"bytes {start}-{len(data) - 1}/{len(data)}")
     handler.send_header("Content-Length", str(len(data) - start))
     handler.end_headers()
     end = served.broken.pop(path, len(data))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import email.utils
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -12,7 +11,7 @@ import httpx
 
 from moby import log
 from moby.errors import RegistryError
-from moby.http import redact
+from moby.http import redact, retry_after_s
 from moby.oci.auth import Anonymous, Authorizer, Keychain, TokenRequest, challenges
 from moby.oci.endpoint import Endpoint
 from moby.oci.refusal import refusal, start_of, unreachable
@@ -155,7 +154,7 @@ class Session:
         raise AssertionError("unreachable")
 
     def _wait_as_told(self, response: httpx.Response, attempt: int, url: str) -> None:
-        wanted_s = _retry_after_s(response.headers.get("retry-after", ""))
+        wanted_s = retry_after_s(response.headers.get("retry-after", ""))
         log.debug(f"{redact(url)}: status {response.status_code}, trying again")
         if wanted_s is None:
             response.close()
@@ -242,16 +241,6 @@ def _bounded(response: httpx.Response, limit_bytes: int, url: str) -> bytes:
         if len(data) > limit_bytes or (announced.isdigit() and int(announced) > limit_bytes):
             raise RegistryError(f"answer is larger than {limit_bytes} bytes", where=redact(url))
     return bytes(data)
-
-
-def _retry_after_s(text: str) -> float | None:
-    """Seconds to wait: a number or a date (RFC 9110 section 10.2.3). None when absent or malformed."""
-    if text.isascii() and text.isdigit():
-        return float(text[:9])
-    try:
-        return max(0.0, email.utils.parsedate_to_datetime(text).timestamp() - time.time())
-    except (ValueError, TypeError):
-        return None
 
 
 def _origin(url: httpx.URL) -> tuple[str, str, int | None]:

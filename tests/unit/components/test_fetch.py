@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +18,7 @@ from moby.components.mirror import Mirror
 from moby.errors import IntegrityError, RegistryError
 from tests.support.debs import Deb, Served, deb, lock, mirror
 
+NOWHERE = Mirror(main="http://m/debian", security="http://s")
 BIG = deb("big", files={"usr/share/x": bytes(range(256)) * 4000}, compression="")
 
 
@@ -96,10 +100,95 @@ def test_asks_the_snapshot_archive_for_what_is_gone(served: Served, client: http
 
 
 def test_a_server_error_is_not_taken_for_a_missing_version(tmp_path: Path) -> None:
-    transport = httpx.MockTransport(lambda request: httpx.Response(503))
-    with httpx.Client(transport=transport) as failing, pytest.raises(RegistryError, match="503") as caught:
-        Fetcher(failing, Mirror(main="http://m/debian", security="http://s"), tmp_path).fetch(lock(BIG), name="x")
+    with pytest.raises(RegistryError, match="503") as caught:
+        answered(tmp_path, *[httpx.Response(503)] * 3)
     assert not isinstance(caught.value, Gone)
+
+
+def answered(folder: Path, *answers: httpx.Response) -> tuple[bytes, list[httpx.Request], list[float]]:
+    """What is fetched from a mirror that answers so, one after the other; what it was asked, and the waits."""
+    asked: list[httpx.Request] = []
+    slept: list[float] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request)
+        return answers[len(asked) - 1]
+
+    with httpx.Client(transport=httpx.MockTransport(answer)) as client:
+        fetcher = Fetcher(client, NOWHERE, folder, sleep=slept.append)
+        (path,) = fetcher.fetch(lock(BIG), name="x")
+    return path.read_bytes(), asked, slept
+
+
+@pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
+def test_what_may_pass_is_tried_again_and_the_partial_file_kept(tmp_path: Path, status: int) -> None:
+    (tmp_path / f"{BIG.sha256}.part").write_bytes(BIG.data[:1000])
+    rest = {"Content-Range": f"bytes 1000-{len(BIG.data) - 1}/{len(BIG.data)}"}
+    whole = httpx.Response(206, headers=rest, stream=httpx.ByteStream(BIG.data[1000:]))
+    data, asked, slept = answered(tmp_path, httpx.Response(status), whole)
+    assert data == BIG.data
+    assert [each.headers["Range"] for each in asked] == ["bytes=1000-"] * 2
+    assert slept == [1]
+
+
+def test_waits_as_long_as_the_mirror_says_but_not_for_hours(tmp_path: Path) -> None:
+    busy = httpx.Response(429, headers={"Retry-After": "7"})
+    data, _, slept = answered(tmp_path / "a", busy, httpx.Response(200, stream=httpx.ByteStream(BIG.data)))
+    assert (data, slept) == (BIG.data, [7])
+    with pytest.raises(RegistryError, match="429"):
+        answered(tmp_path / "b", httpx.Response(429, headers={"Retry-After": "7200"}))
+
+
+def test_a_partial_file_that_the_mirror_refuses_is_dropped(tmp_path: Path) -> None:
+    (tmp_path / f"{BIG.sha256}.part").write_bytes(BIG.data[:1000])
+    data, asked, _ = answered(tmp_path, httpx.Response(416), httpx.Response(200, stream=httpx.ByteStream(BIG.data)))
+    assert data == BIG.data
+    assert [each.headers.get("Range") for each in asked] == ["bytes=1000-", None]
+
+
+@pytest.mark.parametrize("shown", ["bytes 5-99/100", ""])
+def test_another_part_than_asked_for_is_not_believed(tmp_path: Path, shown: str) -> None:
+    (tmp_path / f"{BIG.sha256}.part").write_bytes(BIG.data[:1000])
+    other = httpx.Response(206, headers={"Content-Range": shown}, stream=httpx.ByteStream(BIG.data[5:]))
+    data, asked, _ = answered(tmp_path, other, httpx.Response(200, stream=httpx.ByteStream(BIG.data)))
+    assert data == BIG.data
+    assert [each.headers.get("Range") for each in asked] == ["bytes=1000-", None]
+
+
+def test_asks_for_bytes_that_are_not_compressed(tmp_path: Path) -> None:
+    _, asked, _ = answered(tmp_path, httpx.Response(200, stream=httpx.ByteStream(BIG.data)))
+    assert asked[0].headers["Accept-Encoding"] == "identity"
+
+
+def test_a_lock_on_a_file_that_went_away_is_worth_nothing(served: Served, client: httpx.Client, tmp_path: Path) -> None:
+    """Another process has the lock, gives up, and removes the file that we wait for."""
+    part = tmp_path / f"{BIG.sha256}.part"
+    with part.open("ab") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        with ThreadPoolExecutor(1) as pool:
+            task = pool.submit(Fetcher(client, at(served), tmp_path).fetch, lock(BIG), name="x")
+            while not waits_for(part):
+                time.sleep(0.01)
+            part.unlink()
+            fcntl.flock(other, fcntl.LOCK_UN)
+            (path,) = task.result(10)
+    assert path.read_bytes() == BIG.data
+    assert sorted(each.suffix for each in tmp_path.iterdir()) == [".deb"]
+
+
+def waits_for(path: Path) -> bool:
+    """Whether somebody waits for a lock on the file."""
+    inode = f":{path.stat().st_ino} "
+    return any("->" in line and inode in line for line in Path("/proc/locks").read_text().splitlines())
+
+
+def test_many_processes_bring_a_package_once(served: Served, client: httpx.Client, tmp_path: Path) -> None:
+    fetchers = [Fetcher(client, at(served), tmp_path) for _ in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        tasks = [pool.submit(each.fetch, lock(BIG), name="x") for each in fetchers]
+        assert {task.result(30)[0].read_bytes() for task in tasks} == {BIG.data}
+    assert len(served.asked) == 1
+    assert sorted(each.suffix for each in tmp_path.iterdir()) == [".deb"]
 
 
 def test_an_unreachable_mirror_is_tried_again_and_named(tmp_path: Path) -> None:
@@ -110,7 +199,7 @@ def test_an_unreachable_mirror_is_tried_again_and_named(tmp_path: Path) -> None:
         raise httpx.ConnectError("refused")
 
     with httpx.Client(transport=httpx.MockTransport(refuse)) as client, pytest.raises(RegistryError, match="refused"):
-        Fetcher(client, Mirror(main="http://m/debian", security="http://s"), tmp_path).fetch(lock(BIG), name="x")
+        Fetcher(client, NOWHERE, tmp_path, sleep=lambda seconds: None).fetch(lock(BIG), name="x")
     assert len(tries) == 3
 
 
@@ -123,8 +212,7 @@ def test_a_stored_package_of_another_size_is_fetched_again(
 
 
 def test_an_empty_lock_needs_no_mirror(client: httpx.Client, tmp_path: Path) -> None:
-    nowhere = Mirror(main="http://m/debian", security="http://s")
-    assert Fetcher(client, nowhere, tmp_path).fetch(Lock(request="", packages=()), name="x") == ()
+    assert Fetcher(client, NOWHERE, tmp_path).fetch(Lock(request="", packages=()), name="x") == ()
 
 
 def made_by(package: Deb, **changes: int) -> Lock:
