@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from moby.context import Context
@@ -39,9 +38,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def split(words: list[str]) -> tuple[list[str], str]:
-    """The files and, when the last word is not one, what to explain."""
+    """The files and, when the last of several words does not look like one, what to explain.
+
+    Whether there is such a file does not matter: ``/etc/passwd`` is the image's.
+    """
     last = words[-1]
-    is_file = last == "-" or last.startswith(_WEB) or last.endswith((".yml", ".yaml")) or Path(last).is_file()
+    is_file = last == "-" or last.startswith(_WEB) or last.endswith((".yml", ".yaml"))
     return (words, "") if is_file or len(words) == 1 else (words[:-1], last)
 
 

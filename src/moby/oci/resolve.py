@@ -54,7 +54,7 @@ class ImageSource:
         self._verifier = verifier
         self._engine = engine
         self._looked: dict[tuple[Reference, Platform], Looked] = {}
-        self._down: set[str] = set()
+        self._down: dict[str, str] = {}  # registries that could not be reached, with the advice
 
     @property
     def is_waiting(self) -> bool:
@@ -129,13 +129,14 @@ class ImageSource:
         if self._registry is None or self._pull is PullPolicy.NEVER:
             raise _missing(reference, [*said, f"{place}: not asked, as pulling is turned off"], "allow pulling")
         if reference.registry in self._down:
-            raise _missing(reference, [*said, f"{place}: not asked again: it cannot be reached"], "")
+            again = f"{place}: not asked again: it cannot be reached"
+            raise _missing(reference, [*said, again], self._down[reference.registry])
         try:
             return ask()
         except IntegrityError:
             raise
         except UnreachableError as error:
-            self._down.add(reference.registry)
+            self._down[reference.registry] = error.fix
             raise _missing(reference, [*said, f"{place}: {error.what}"], error.fix) from error
         except RegistryError as error:
             raise _missing(reference, [*said, f"{place}: {error.what}"], error.fix) from error

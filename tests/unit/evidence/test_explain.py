@@ -140,6 +140,7 @@ def test_a_layer_that_only_hides_has_no_version(made: tuple[Config, Plan, Store]
         (["a.yml", "b.yaml"], ["a.yml", "b.yaml"], ""),
         (["a.yml", "web"], ["a.yml"], "web"),
         (["a.yml", "-", "/etc/x"], ["a.yml", "-"], "/etc/x"),
+        (["a.yml", "/etc/passwd"], ["a.yml"], "/etc/passwd"),
         (["-"], ["-"], ""),
         (["https://host/a"], ["https://host/a"], ""),
         (["odd"], ["odd"], ""),
