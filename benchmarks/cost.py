@@ -34,7 +34,8 @@ class Memory(threading.Thread):
     def run(self) -> None:
         """Sample until ``stop``."""
         while not self._ended.wait(SAMPLE_S):
-            self.peak_mib = max(self.peak_mib, sum(map(resident_mib, family(self._pid))))
+            together = sum(map(resident_mib, family(self._pid)))
+            self.peak_mib = max(self.peak_mib, together, highest_mib(self._pid))
 
     def stop(self) -> None:
         """End; ``peak_mib`` is final."""
@@ -63,6 +64,18 @@ def resident_mib(pid: int) -> float:
         return 0
 
 
+def highest_mib(pid: int) -> float:
+    """The most that one process held so far, between samples too; 0 when it has ended.
+
+    The usage that is told at the end would count what its parent held when it was started.
+    """
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return 0
+    return int(status.partition("VmHWM:")[2].split()[0]) / 1024 if "VmHWM:" in status else 0
+
+
 def measure(words: list[str], folder: Path, environment: dict[str, str]) -> Cost:
     """Run a command. Raises ``SystemExit`` with what it said when it fails."""
     begin = time.monotonic()
@@ -80,7 +93,7 @@ def measure(words: list[str], folder: Path, environment: dict[str, str]) -> Cost
     memory.stop()
     if process.returncode:
         raise SystemExit(f"{' '.join(words)}\n{said}")
-    return Cost(wall_s, usage.ru_utime + usage.ru_stime, max(memory.peak_mib, usage.ru_maxrss / 1024))
+    return Cost(wall_s, usage.ru_utime + usage.ru_stime, memory.peak_mib)
 
 
 def timed(work: Callable[[], None]) -> Cost:
