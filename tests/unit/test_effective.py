@@ -118,6 +118,11 @@ def test_adding_to_everything_is_everything() -> None:
     assert len(result.settings.capabilities or ()) == 41
 
 
+@pytest.mark.parametrize("none", ["[none]", "[None]", "[]"])
+def test_adding_to_nothing_is_what_is_added(none: str) -> None:
+    assert settled("capabilities.add: [CAP_KILL]", f"capabilities: {none}").settings.capabilities == ("CAP_KILL",)
+
+
 def test_added_binds_follow_those_of_the_label() -> None:
     assert settled("binds.add: ['/a:/a']", "binds: ['/b:/b']").settings.binds == ("/b:/b", "/a:/a")
     assert settled("binds: ['/c:/c'], binds.add: ['/a:/a']", "binds: ['/b:/b']").settings.binds == ("/c:/c",)

@@ -7,7 +7,9 @@ directories over links.
 
 from __future__ import annotations
 
+import gzip
 import hashlib
+import io
 import json
 import tarfile
 import tempfile
@@ -19,11 +21,13 @@ from typing import NamedTuple
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from moby.formats import cpio
+from moby.outputs import write
 from moby.plan import Plan
 from tests.support import images
 from tests.support.images import Content, MadeImage, image
 from tests.support.roots import root
-from tests.support.tree import Node
+from tests.support.tree import Node, unpack
 
 FIXED = 1492533000
 HOSTS = (
@@ -143,6 +147,17 @@ def test_a_machine_is_the_originals(machine: Machine) -> None:
     with tempfile.TemporaryDirectory() as folder:
         made = root(Path(folder), text(machine), made_images(machine))
         assert made.tree() == Model(machine, made.plan).tree
+
+
+@settings(max_examples=10, deadline=None)
+@given(machines())
+def test_an_initrd_is_the_originals(machine: Machine) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        made = root(Path(folder), text(machine), made_images(machine))
+        (artifact,) = write(made.plan, made.store, formats=["kernel+initrd"], name="x", directory=Path(folder))
+        data = gzip.decompress(artifact.file("initrd").read_bytes())
+        expected = {path: node for path, node in Model(machine, made.plan).tree.items() if not path.startswith("boot/")}
+        assert unpack(cpio.read(io.BytesIO(data))) == expected
 
 
 class Model:
