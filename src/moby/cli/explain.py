@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sized
 from typing import TYPE_CHECKING
 
 from moby.context import Context
@@ -25,6 +25,8 @@ examples:
 
 Images are pulled and components built as for moby build; nothing is written.
 """
+# What it means when these say nothing.
+_SILENT = {"net": "host", "pid": "new", "ipc": "host", "uts": "host", "userns": "host"}
 _WEB = ("http://", "https://")
 
 
@@ -114,8 +116,16 @@ def container_lines(facts: ContainerFacts) -> Iterator[str]:
     for each in own:
         yield f"  {each.key}: {json.dumps(each.value, ensure_ascii=False)}"
         yield f"      from {' and '.join(each.origins)}"
-    rest = [each.key for each in facts.settings if each.origins == ("default",)]
-    yield f"  by default: {', '.join(rest)}"
+    rest = {each.key: _SILENT.get(each.key, each.value) for each in facts.settings if each.origins == ("default",)}
+    valued = (f"{key}: {json.dumps(value)}" for key, value in rest.items() if not _is_nothing(value))
+    yield f"  by default: {', '.join(valued)}"
+    yield f"  by default nothing: {', '.join(key for key, value in rest.items() if _is_nothing(value))}"
+
+
+def _is_nothing(value: object) -> bool:
+    if isinstance(value, Mapping):
+        return all(map(_is_nothing, value.values()))
+    return value is None or (isinstance(value, Sized) and len(value) == 0)
 
 
 def path_form(facts: PathFacts) -> dict[str, object]:
