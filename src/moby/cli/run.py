@@ -19,7 +19,7 @@ from moby.machines import MACHINES
 from moby.machines.options import BootKind, Disk, Networking, Publish, RunOptions, parse_size_mib, read_data
 
 YAML_SUFFIXES = (".yml", ".yaml")
-DESCRIPTION = "Build a YAML file and boot it, or boot an image: NAME (of NAME-kernel …), a disk or an ISO."
+DESCRIPTION = "Build a YAML file and boot it, or boot an image: NAME (of NAME-kernel …), NAME.efi, a disk or an ISO."
 EPILOG = """\
 examples:
   moby run --publish 8080:80 web.yml     build, boot, and serve the guest's port 80 on 8080

@@ -10,6 +10,7 @@ from moby.formats.entry import Entry, Kind
 from moby.formats.iso9660_rockridge import NAME_BYTES, TARGET_BYTES, Attributes
 
 _MAX_32 = 0xFFFFFFFF
+_MAX_SHARED = 10_000
 
 
 @dataclass(slots=True, eq=False)
@@ -61,6 +62,7 @@ class Tree:
 
     def __init__(self, mtime_s: int) -> None:
         self._mtime_s = mtime_s
+        self._numbers: dict[int, int] = {}
         self.root = self._directory()
 
     def add(self, entry: Entry) -> Node:
@@ -73,7 +75,7 @@ class Tree:
                 return node
             node.links += 1
         else:
-            node = _node(entry)
+            node = self._node(entry)
         old = parent.children.get(name)
         if isinstance(old, Directory) and isinstance(node, Directory):
             node.children = old.children
@@ -131,6 +133,22 @@ class Tree:
             raise IntegrityError(f"a hard link to {entry.target!r}, which is no file", where=entry.path)
         return node
 
+    def _node(self, entry: Entry) -> Node:
+        make = Directory if entry.kind is Kind.DIRECTORY else Node
+        mode, uid, gid, mtime_s = map(self._shared, (entry.mode, entry.uid, entry.gid, entry.mtime_s))
+        node = make(entry.kind, mode, uid, gid, mtime_s, entry.size if entry.kind is Kind.FILE else 0)
+        if entry.kind is Kind.SYMLINK:
+            node.detail = entry.target
+        elif entry.kind in (Kind.CHAR, Kind.BLOCK):
+            node.detail = (entry.major, entry.minor)
+        return node
+
+    def _shared(self, number: int) -> int:
+        """``number`` as one object for all nodes: many files have the same mode, owner and time."""
+        if len(self._numbers) < _MAX_SHARED:
+            return self._numbers.setdefault(number, number)
+        return self._numbers.get(number, number)
+
     def _directory(self) -> Directory:
         return Directory(kind=Kind.DIRECTORY, mode=0o755, uid=0, gid=0, mtime_s=self._mtime_s)
 
@@ -150,16 +168,3 @@ def _check(entry: Entry) -> None:
     numbers = (entry.uid, entry.gid, entry.major, entry.minor)
     if any(not 0 <= number <= _MAX_32 for number in numbers):
         raise IntegrityError("an owner or device number that does not fit 32 bits", where=entry.path)
-
-
-def _node(entry: Entry) -> Node:
-    make = Directory if entry.kind is Kind.DIRECTORY else Node
-    detail: str | tuple[int, int] | None = None
-    if entry.kind is Kind.SYMLINK:
-        detail = entry.target
-    elif entry.kind in (Kind.CHAR, Kind.BLOCK):
-        detail = (entry.major, entry.minor)
-    size = entry.size if entry.kind is Kind.FILE else 0
-    node = make(entry.kind, entry.mode, entry.uid, entry.gid, entry.mtime_s, size)
-    node.detail = detail
-    return node

@@ -140,9 +140,14 @@ class _Sockets:
 def _ends_on_panic(boot: Boot) -> str:
     """The command line, with a panic that ends the machine unless it says itself what a panic does.
 
-    Before the guest has its pvpanic driver, a reset is the only way to tell QEMU.
+    Before the guest has its pvpanic driver, a reset is the only way to tell QEMU. An EFI program has a command line of
+    its own, in whose place anything given would come.
     """
-    if boot.kernel is None or any(word.startswith("panic=") for word in boot.cmdline.split()):
+    if (
+        boot.kernel is None
+        or boot.firmware is FirmwareKind.EFI
+        or any(word.startswith("panic=") for word in boot.cmdline.split())
+    ):
         return boot.cmdline
     return f"{boot.cmdline} panic=-1".lstrip()
 

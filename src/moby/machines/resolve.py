@@ -1,12 +1,13 @@
 """What the argument of ``moby run`` means: a built ``Artifact``, a disk or ISO file, or the prefix of kernel files.
 
-A path that exists is an ISO (by name or content) or a disk; otherwise it is a prefix: ``NAME-kernel`` with
-``NAME-squashfs.img`` boots the squashfs, ``NAME-kernel`` alone boots ``NAME-initrd.img`` with ``NAME-cmdline``.
-The rest of the files is told by their first bytes: disk formats, ISO boot catalogs, kernel headers.
+A path that exists is an ISO (by name or content), a unified kernel image or a disk; otherwise it is a prefix:
+``NAME-kernel`` with ``NAME-squashfs.img`` boots the squashfs, ``NAME-kernel`` alone boots ``NAME-initrd.img`` with
+``NAME-cmdline``. The rest of the files is told by their first bytes: disk formats, ISO boot catalogs, kernel headers.
 """
 
 from __future__ import annotations
 
+import contextlib
 import platform
 import struct
 from dataclasses import dataclass, replace
@@ -14,7 +15,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from moby.artifact import Architecture, Artifact, Firmware, host_architecture
-from moby.errors import ConfigError, PlatformError
+from moby.errors import ConfigError, IntegrityError, PlatformError
+from moby.formats import pe
 from moby.formats.recognise import recognise
 from moby.machines.options import BootKind, RunOptions
 
@@ -79,7 +81,7 @@ def from_artifact(artifact: Artifact) -> Boot:
     # Next to a kernel an ISO is a root file system, else it is what the firmware boots.
     roles = ("disk", "squashfs", "erofs", "root") + (("iso",) if "kernel" in files else ())
     roots = [files[role] for role in roles if role in files]
-    if not roots and not {"kernel", "iso"} & files.keys():
+    if not roots and not {"kernel", "iso", "efi"} & files.keys():
         raise PlatformError(
             f"the format {artifact.format} cannot be booted by itself",
             where=artifact.name,
@@ -91,7 +93,7 @@ def from_artifact(artifact: Artifact) -> Boot:
         prefix=first.parent / artifact.name,
         architecture=artifact.architecture,
         firmware=artifact.firmware,
-        kernel=files.get("kernel"),
+        kernel=files.get("kernel", files.get("efi")),
         initrd=files.get("initrd"),
         cmdline=cmdline,
         disks=tuple(_boot_disk(path, readonly="kernel" in files) for path in roots),
@@ -104,6 +106,9 @@ def from_artifact(artifact: Artifact) -> Boot:
 def from_path(path: Path, options: RunOptions) -> Boot:
     """The boot files a path or prefix names; see the module's text. Raises ``ConfigError`` when there are none."""
     kind = _kind(path, options.kind)
+    if kind is BootKind.DISK and options.kind is BootKind.AUTO and _is_program(path):
+        architecture = options.architecture or kernel_architecture(path) or _hosts()
+        return Boot(prefix=path.with_suffix(""), architecture=architecture, firmware=Firmware.EFI, kernel=path)
     match kind:
         case BootKind.ISO:
             prefix = path.with_suffix("") if path.suffix.lower() == ".iso" else path
@@ -135,6 +140,13 @@ def _kind(path: Path, forced: BootKind) -> BootKind:
         where=str(path),
         fix=f"build it first: moby build {path}.yml, or give the path of a disk or ISO",
     )
+
+
+def _is_program(path: Path) -> bool:
+    """Whether a file is a unified kernel image: an EFI program with a kernel in it."""
+    with _open(path) as stream, contextlib.suppress(IntegrityError):
+        return pe.read(stream, where=str(path)).section(".linux") is not None
+    return False
 
 
 def _from_prefix(prefix: Path, kind: BootKind, options: RunOptions) -> Boot:

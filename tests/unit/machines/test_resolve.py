@@ -7,6 +7,8 @@ import pytest
 
 from moby.artifact import Architecture, Artifact, Firmware
 from moby.errors import ConfigError, PlatformError
+from moby.formats import uki
+from moby.formats.content import Content
 from moby.machines.options import BootKind, RunOptions
 from moby.machines.probe_kernel import PROBES
 from moby.machines.resolve import (
@@ -17,6 +19,7 @@ from moby.machines.resolve import (
     kernel_architecture,
     memory_mib,
 )
+from tests.support import efi
 from tests.support.guests import POWER_OFF, prefix
 
 
@@ -226,3 +229,35 @@ def test_memory_follows_the_image(tmp_path: Path) -> None:
     assert megabytes(160, "quiet rootfstype=ramfs") == 384
     assert megabytes(160, "quiet") == 512  # a tmpfs holds half the memory
     assert memory_mib(boot_from(artifact(tmp_path, "raw-efi", "disk"), RunOptions())) == 1024
+
+
+def program(folder: Path) -> Path:
+    path = folder / "web.efi"
+    with path.open("w+b") as out:
+        uki.write(efi.stub(), {".linux": Content.of(bzimage()), ".cmdline": Content.of(b"quiet")}, out)
+    return path
+
+
+def test_a_unified_kernel_image_is_what_uefi_starts(tmp_path: Path) -> None:
+    boot = boot_from(program(tmp_path), RunOptions())
+    assert (boot.kernel, boot.firmware, boot.disks) == (tmp_path / "web.efi", Firmware.EFI, ())
+    assert (boot.name, boot.cmdline, boot.initrd, boot.architecture) == ("web", "", None, Architecture.AMD64)
+    disk = boot_from(program(tmp_path), RunOptions(kind=BootKind.DISK))
+    assert (disk.kernel, disk.disks[0].path) == (None, tmp_path / "web.efi")
+
+
+def test_an_artifact_of_one_is_booted_the_same_way(tmp_path: Path) -> None:
+    artifact = Artifact(
+        name="web",
+        format="uki",
+        architecture=Architecture.AMD64,
+        firmware=Firmware.EFI,
+        files=(("efi", program(tmp_path)),),
+        size_bytes=1,
+    )
+    assert boot_from(artifact, RunOptions()) == boot_from(tmp_path / "web.efi", RunOptions())
+
+
+def test_an_efi_program_without_a_kernel_is_a_disk(tmp_path: Path) -> None:
+    (tmp_path / "shell.efi").write_bytes(efi.stub())
+    assert boot_from(tmp_path / "shell.efi", RunOptions()).kernel is None
