@@ -136,13 +136,13 @@ def find(document: Document) -> _Findings:
     found, data = _Findings(), document.data
     assert isinstance(data, dict)
     early = any(key in data for key in SECTIONS) or isinstance(data.get("init"), str)
-    _without_unknown(data, (), (*keys(Config), *_MARKS), found)
     if isinstance(init := data.get("init"), str):
         found.put((), "init", [init], f"init is a list now: init: [{init}]")
     if early:
+        _without_unknown(data, (), (*keys(Config), *_MARKS), found)
         _kernel(_typed(data.get("kernel"), ("kernel",), keys(KernelSpec), document, found), found)
-    for index, file in enumerate(_items(data.get("files"))):
-        _typed(file, ("files", index), keys(FileSpec), document, found)
+        for index, file in enumerate(_items(data.get("files"))):
+            _typed(file, ("files", index), keys(FileSpec), document, found)
     for old, new in SECTIONS.items():
         for index, item in enumerate(_items(data.get(old))):
             known = (*keys(ImageEntry), *FORMER_KEYS)

@@ -236,6 +236,12 @@ outputs: [{format: gce, public: on, replace: n}]
     assert (config.outputs[0].public, config.outputs[0].replace) == (True, False)
 
 
+@pytest.mark.parametrize("key", ["verion: 1", "files: [{path: a, contents: x, owner: me}]", "kernel: {cmdine: x}"])
+def test_unknown_keys_of_a_file_of_today_are_refused_beside_outputs(key: str) -> None:
+    with pytest.raises(ConfigError, match="unknown key"):
+        parse(f"services: []\noutputs: [{{format: vhd}}]\n{key}")
+
+
 def test_nothing_is_taken_for_text_in_a_file_of_today() -> None:
     with pytest.raises(ConfigError, match="expected text, got the number 10"):
         parse("onboot: [{name: a, image: x, command: [sleep, 10]}]")
