@@ -55,7 +55,7 @@ def execute(arguments: argparse.Namespace, context: Context) -> int:
         log.info(f"notice: {notice}")
     for warning in warnings:
         log.info(f"warning: {warning}")
-    print(f"{' '.join(arguments.files)}: valid")
+    print(f"{' '.join(found.files)}: valid")
     return 0
 
 

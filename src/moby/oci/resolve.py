@@ -137,14 +137,16 @@ class ImageSource:
             raise
         except UnreachableError as error:
             self._down[reference.registry] = error.fix
-            raise _missing(reference, [*said, f"{place}: {error.what}"], error.fix) from error
+            raise _missing(reference, [*said, *_answers(reference, error)], error.fix) from error
         except RegistryError as error:
-            raise _missing(reference, [*said, f"{place}: {error.what}"], error.fix) from error
+            raise _missing(reference, [*said, *_answers(reference, error)], error.fix) from error
 
     def _look(self, reference: Reference, platform: Platform) -> Image:
         assert self._registry is not None
-        looked = self._registry.look(reference, platform, self._store, check=self._check(reference))
-        self._looked[reference, platform] = looked
+        looked = self._looked.get((reference, platform))
+        if looked is None:
+            looked = self._registry.look(reference, platform, self._store, check=self._check(reference))
+            self._looked[reference, platform] = looked
         return looked.image
 
     def _pull_it(self, reference: Reference, platform: Platform) -> Image:
@@ -156,6 +158,12 @@ class ImageSource:
         """What looks at signatures before an image is pulled."""
         verifier = self._verifier if self._verifier is not None and self._verifier.covers(reference) else None
         return partial(verifier.before, reference) if verifier is not None else None
+
+
+def _answers(reference: Reference, error: RegistryError) -> list[str]:
+    """What the registry said, after its mirror where it has one."""
+    *mirrors, last = filter(None, map(str.strip, error.what.splitlines()))
+    return [*(f"mirror {each}" for each in mirrors), f"registry {reference.registry}: {last}"]
 
 
 def _missing(reference: Reference, said: Sequence[str], fix: str) -> RegistryError:

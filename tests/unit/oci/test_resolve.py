@@ -7,13 +7,14 @@ import pytest
 
 from moby import http, log
 from moby.errors import RegistryError
+from moby.oci.digest import Digest
 from moby.oci.manifest import Platform
 from moby.oci.reference import Reference
 from moby.oci.registry import Registry
 from moby.oci.resolve import ImageSource, PullPolicy
 from moby.oci.store import Store
 from tests.support.images import image
-from tests.support.registry import Answer, FakeRegistry, always, manifests
+from tests.support.registry import Answer, FakeRegistry, always, blobs, manifests
 
 AMD64, ARM64 = Platform.parse("amd64"), Platform.parse("arm64")
 
@@ -43,6 +44,50 @@ def test_what_is_missing_is_pulled_once(store: Store, fake: FakeRegistry, regist
     assert fake.requests == []
 
 
+def test_looking_fetches_the_configuration_once_and_resolving_then_the_layers(
+    store: Store, fake: FakeRegistry, registry: Registry
+) -> None:
+    made = image([{"a": "1"}], config={"Labels": {"x": "y"}})
+    digest = fake.put("x", "1", [made, image([{"a": "2"}], architecture="arm64")])
+    reference, source = Reference.parse(f"{fake.host}/x:1"), ImageSource(store, registry)
+    looked = [source.look(reference, AMD64), source.look(reference, AMD64)]
+    assert [each.config.labels for each in looked] == [{"x": "y"}] * 2
+    assert (source.is_waiting, store.names()) == (True, ())
+    asked = [each.path.rpartition("/")[2] for each in fake.asked("/x/")]
+    config = Digest.of(made.config)
+    assert asked == ["1", str(made.descriptor.digest), str(config)]
+    fake.requests.clear()
+    pulled = source.resolve(reference, AMD64)
+    assert [each.path.rpartition("/")[2] for each in fake.asked("/x/")] == [str(made.layer_descriptors[0].digest)]
+    assert (pulled, pulled.root, source.is_waiting) == (looked[0], looked[0].root, False)
+    assert looked[0].root
+    assert looked[0].root.digest == digest
+    assert store.find(reference, AMD64) == pulled
+
+
+def test_an_image_that_a_mirror_has_but_cannot_give_is_pulled_elsewhere_if_it_is_the_same(
+    store: Store, fake: FakeRegistry, registry: Registry
+) -> None:
+    with FakeRegistry() as mirror, http.client() as client:
+        fake.put("x", "1", image([{"a": "1"}]))
+        mirror.put("x", "1", image([{"a": "1"}]))
+        source = ImageSource(
+            store, Registry(lambda: client, mirrors=[f"{fake.host}={mirror.url}"], sleep=lambda seconds: None)
+        )
+        reference = Reference.parse(f"{fake.host}/x:1")
+        looked = source.look(reference, AMD64)
+        mirror.rules.append(always(blobs, Answer(status=404)))
+        assert source.resolve(reference, AMD64) == looked
+        fake.put("x", "2", image([{"a": "2"}]))
+        mirror.rules.clear()
+        mirror.put("x", "2", image([{"a": "3"}]))
+        other = Reference.parse(f"{fake.host}/x:2")
+        source.look(other, AMD64)
+        mirror.rules.append(always(blobs, Answer(status=404)))
+        with pytest.raises(RegistryError, match="its mirrors differ, or it changed while it was pulled"):
+            source.resolve(other, AMD64)
+
+
 def test_pull_always_asks_again_but_not_for_digests(store: Store, fake: FakeRegistry, registry: Registry) -> None:
     old = fake.put("x", "1", image([{"a": "1"}]))
     source = ImageSource(store, registry, PullPolicy.ALWAYS)
@@ -69,6 +114,17 @@ def test_an_unknown_image_lists_every_place_in_order(store: Store, fake: FakeReg
     assert lines[1] == f"  1. store {store.root}: not there"
     assert lines[2].startswith(f"  2. registry {fake.host}: {fake.url}/v2/x/manifests/1: not found (status 404, ")
     assert "check the name and the tag" in lines[3]
+
+
+def test_a_mirror_is_a_place_of_its_own(store: Store, fake: FakeRegistry, client: httpx.Client) -> None:
+    with FakeRegistry() as mirror:
+        mirrored = Registry(lambda: client, mirrors=[mirror.url])
+        with pytest.raises(RegistryError) as caught:
+            ImageSource(store, mirrored).resolve(Reference.parse(f"{fake.host}/x:1"), AMD64)
+    lines = str(caught.value).splitlines()
+    assert lines[1] == f"  1. store {store.root}: not there"
+    assert lines[2].startswith(f"  2. mirror {mirror.url}/v2/x/manifests/1: not found (status 404, ")
+    assert lines[3].startswith(f"  3. registry {fake.host}: {fake.url}/v2/x/manifests/1: not found (status 404, ")
 
 
 def test_the_store_s_other_platforms_are_mentioned(store: Store, fake: FakeRegistry, registry: Registry) -> None:
