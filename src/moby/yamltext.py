@@ -36,7 +36,8 @@ _OLD_BOOLEANS = frozenset(
 )
 _BASE_60 = re.compile(r"[-+]?[0-9][0-9_]*(?::[0-5]?[0-9])+(?:\.[0-9_]*)?", re.ASCII)
 # What the libraries escape: less is printable to them than to YAML (no tab, nothing outside of the basic plane).
-_UNPRINTABLE = re.compile("[^\n\x20-\x7e\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd]")
+_UNPRINTABLE = "[^\n\x20-\x7e\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd]"
+_PLAIN_TEXT = re.compile(r"[\n -~]*")
 _OTHER_BREAKS = frozenset("\r\x85\u2028\u2029")
 _INDICATORS = frozenset("#,[]{}&*!|>'\"%@`")
 _ESCAPES = {
@@ -210,8 +211,13 @@ class _Way(enum.Enum):
     BLOCK = enum.auto()
 
 
+def _is_special(text: str) -> bool:
+    """Whether any of ``text`` must be escaped. The whole expression takes longer to compile than a file to write."""
+    return not _PLAIN_TEXT.fullmatch(text) and re.search(_UNPRINTABLE, text) is not None
+
+
 def _way(text: str, style: Style) -> _Way:
-    special = bool(_UNPRINTABLE.search(text if not style.tabs_in_blocks else text.replace("\t", "")))
+    special = _is_special(text if not style.tabs_in_blocks else text.replace("\t", ""))
     if special or set(text) & _OTHER_BREAKS or " \n" in text:
         return _Way.DOUBLE
     if "\n" in text:
@@ -240,7 +246,7 @@ def _may_be_plain(text: str) -> bool:
 def _escaped(letter: str) -> str:
     if letter in _ESCAPES:
         return "\\" + _ESCAPES[letter]
-    if not _UNPRINTABLE.match(letter):
+    if not _is_special(letter):
         return letter
     code = ord(letter)
     return f"\\x{code:02X}" if code <= 0xFF else f"\\u{code:04X}" if code <= 0xFFFF else f"\\U{code:08X}"
