@@ -99,7 +99,7 @@ class Bench:
         self.build("tar")
         path = self.folder / f"{self.chosen.name}.tar"
         found = {"`zstd -3`": timed(lambda: zstd(path)), "`cp`": timed(lambda: copy(path))}
-        found["`gzip -6`"] = timed(lambda: gzip(path))
+        found["`gzip -6`"] = timed(lambda: gzip(path), rounds=1)  # slow enough to be exact
         size = path.stat().st_size / 1e6
         path.unlink()
         return size, found

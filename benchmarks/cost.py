@@ -23,7 +23,7 @@ class Cost:
 
 
 class Memory(threading.Thread):
-    """Adds up the resident memory of a process and those below it, a hundred times a second."""
+    """Adds up the memory of a process and those below it, a hundred times a second."""
 
     def __init__(self, pid: int) -> None:
         super().__init__(daemon=True)
@@ -34,8 +34,10 @@ class Memory(threading.Thread):
     def run(self) -> None:
         """Sample until ``stop``."""
         while not self._ended.wait(SAMPLE_S):
-            together = sum(map(resident_mib, family(self._pid)))
-            self.peak_mib = max(self.peak_mib, together, highest_mib(self._pid))
+            together = list(family(self._pid))
+            # A process that has just been forked shares everything with its parent.
+            held = sum(map(share_mib, together)) if len(together) > 1 else 0
+            self.peak_mib = max(self.peak_mib, held, highest_mib(self._pid))
 
     def stop(self) -> None:
         """End; ``peak_mib`` is final."""
@@ -56,12 +58,9 @@ def family(pid: int) -> Iterator[int]:
         yield from family(int(child))
 
 
-def resident_mib(pid: int) -> float:
-    """0 for a process that has ended."""
-    try:
-        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / (1 << 20)
-    except (OSError, IndexError):
-        return 0
+def share_mib(pid: int) -> float:
+    """What a process holds, of memory shared with others its share; 0 when it has ended."""
+    return _status_mib(pid, "smaps_rollup", "Pss:")
 
 
 def highest_mib(pid: int) -> float:
@@ -69,11 +68,15 @@ def highest_mib(pid: int) -> float:
 
     The usage that is told at the end would count what its parent held when it was started.
     """
+    return _status_mib(pid, "status", "VmHWM:")
+
+
+def _status_mib(pid: int, file: str, key: str) -> float:
     try:
-        status = Path(f"/proc/{pid}/status").read_text()
+        found = Path(f"/proc/{pid}/{file}").read_text().partition(key)[2].split()
     except OSError:
         return 0
-    return int(status.partition("VmHWM:")[2].split()[0]) / 1024 if "VmHWM:" in status else 0
+    return int(found[0]) / 1024 if found else 0
 
 
 def measure(words: list[str], folder: Path, environment: dict[str, str]) -> Cost:
@@ -96,10 +99,10 @@ def measure(words: list[str], folder: Path, environment: dict[str, str]) -> Cost
     return Cost(wall_s, usage.ru_utime + usage.ru_stime, memory.peak_mib)
 
 
-def timed(work: Callable[[], None]) -> Cost:
-    """A function of this process, the best of three."""
+def timed(work: Callable[[], None], *, rounds: int = 3) -> Cost:
+    """A function of this process, the best of its runs."""
     found = []
-    for _ in range(3):
+    for _ in range(rounds):
         begin, cpu = time.monotonic(), time.process_time()
         work()
         found.append(Cost(time.monotonic() - begin, time.process_time() - cpu))

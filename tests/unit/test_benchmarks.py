@@ -49,7 +49,8 @@ def test_a_process_that_ended_holds_nothing() -> None:
     child = subprocess.Popen([sys.executable, "-c", "pass"])
     child.wait()
     assert list(cost.family(child.pid)) == [child.pid]
-    assert cost.resident_mib(child.pid) == 0
+    assert cost.share_mib(child.pid) == 0
+    assert cost.highest_mib(child.pid) == 0
 
 
 def test_an_unknown_set_is_refused() -> None:
