@@ -33,7 +33,7 @@ from moby.formats.iso9660_records import (
     sectors,
     terminator,
 )
-from moby.formats.iso9660_tree import Node, Tree
+from moby.formats.iso9660_tree import Tree
 from moby.formats.stream import copy
 
 CATALOG = 20  # where the boot catalog is
@@ -95,23 +95,24 @@ class _Writer:
     def write(self, entries: Iterable[Entry]) -> Written:
         self._out.write(bytes(_DATA * SECTOR))
         for entry in entries:
-            node = self._tree.add(entry)
-            if entry.kind is Kind.FILE and entry.size:
-                self._body(entry, node)
+            number = self._tree.add(entry)
+            if number is not None and entry.kind is Kind.FILE and entry.size:
+                self._tree.put(number, self._sector)
+                self._body(entry)
         boot = tuple(self._placed(image) for image in self._options.boot)
         if boot and self._options.catalog:
-            node = self._tree.add(file(self._options.catalog, bytes(SECTOR), mtime_s=self._options.mtime_s))
-            node.sector = CATALOG
+            number = self._tree.add(file(self._options.catalog, bytes(SECTOR), mtime_s=self._options.mtime_s))
+            assert number is not None
+            self._tree.put(number, CATALOG)
         self._tree.number()
-        trees = [Hierarchy(self._tree.root, iso9660_names.primary, extended=True)]
+        trees = [Hierarchy(self._tree, iso9660_names.primary, extended=True)]
         if self._options.joliet:
-            trees.append(Hierarchy(self._tree.root, iso9660_names.joliet, extended=False))
+            trees.append(Hierarchy(self._tree, iso9660_names.joliet, extended=False))
         volumes = [self._hierarchy(tree) for tree in trees]
         self._descriptors(volumes, boot)
         return Written(size=self._sector * SECTOR, boot=boot)
 
-    def _body(self, entry: Entry, node: Node) -> None:
-        node.sector = self._sector
+    def _body(self, entry: Entry) -> None:
         data = entry.data
         if entry.path in self._informed:
             data = data if isinstance(data, bytes) else data.read(entry.size)
@@ -134,7 +135,8 @@ class _Writer:
         return first
 
     def _placed(self, image: BootImage) -> Extent:
-        node = self._tree.find(image.path)
+        found = self._tree.find(image.path)
+        node = self._tree.node(found) if isinstance(found, int) else None
         if node is None or node.kind is not Kind.FILE or not 0 < node.size <= SECTION_BYTES:
             raise ConfigError("the boot image is no file of the tree", where=image.path)
         return Extent(platform=image.platform, sector=node.sector, size=node.size, load_blocks=image.load_blocks)

@@ -20,7 +20,7 @@ from moby.formats.iso9660_records import (
     padded,
     sectors,
 )
-from moby.formats.iso9660_tree import Directory, Node
+from moby.formats.iso9660_tree import Directory, Node, Tree
 
 _RECORD_ROOM = 254  # a record's length is even and has 8 bits
 
@@ -43,7 +43,9 @@ class Hierarchy:
     Each is followed by its continuation areas. ``extended`` is with Rock Ridge.
     """
 
-    def __init__(self, root: Directory, shape: Shape, *, extended: bool) -> None:
+    def __init__(self, tree: Tree, shape: Shape, *, extended: bool) -> None:
+        root = tree.root
+        self._tree = tree
         self._shape = shape
         self._extended = extended
         self.rows = [Row(root, SELF, 0)]
@@ -85,15 +87,15 @@ class Hierarchy:
             self._record(SELF, row.directory, row, areas, first=row.identifier == SELF),
             self._record(PARENT, self.rows[row.parent].directory, self.rows[row.parent], areas),
         ]
-        for name, node in sorted(row.directory.children.items(), key=lambda item: names[item[0]]):
-            made += self._file(names[name], name, node, areas)
+        for name, child in sorted(row.directory.children.items(), key=lambda item: names[item[0]]):
+            if isinstance(child, Directory):
+                made.append(self._record(names[name], child, self._rows[id(child)], areas, name=name))
+            else:
+                made += self._file(names[name], name, self._tree.node(child), areas)
         return padded(pack(made)), padded(areas.data)
 
     def _file(self, identifier: bytes, name: str, node: Node, areas: _Areas) -> Iterator[bytes]:
         """The record of a name; one for each section where a file has several."""
-        if isinstance(node, Directory):
-            yield self._record(identifier, node, self._rows[id(node)], areas, name=name)
-            return
         use = self._system_use(identifier, node, areas, name=name)
         for at in range(0, max(node.size, 1), SECTION_BYTES):
             flags = MULTI_EXTENT if at + SECTION_BYTES < node.size else 0
@@ -107,7 +109,9 @@ class Hierarchy:
         use = self._system_use(identifier, node, areas, name=name, first=first)
         return directory_record(identifier, row.sector, row.size, flags=DIRECTORY, time_s=node.mtime_s, system_use=use)
 
-    def _system_use(self, identifier: bytes, node: Node, areas: _Areas, *, name: str, first: bool = False) -> bytes:
+    def _system_use(
+        self, identifier: bytes, node: Node | Directory, areas: _Areas, *, name: str, first: bool = False
+    ) -> bytes:
         if not self._extended:
             return b""
         fields = rock_ridge.fields(node.attributes, name.encode("utf-8", "surrogateescape"))
