@@ -9,6 +9,7 @@ import contextlib
 import fcntl
 import os
 import shutil
+import stat
 import tempfile
 import time
 from collections.abc import Iterator
@@ -28,23 +29,28 @@ def scratch(place: Path) -> Iterator[Path]:
     """
     sweep(place)
     while True:
-        with tempfile.TemporaryDirectory(prefix=_PREFIX, dir=place, ignore_cleanup_errors=True) as name:
-            descriptor = os.open(Path(name) / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
-                # Another build may have taken it for abandoned in the moment before it was locked.
-                if os.fstat(descriptor).st_nlink:
-                    yield Path(name)
-                    return
-            finally:
-                os.close(descriptor)
+        folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=place))
+        descriptor = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            # Another build may have taken it for abandoned in the moment before it was locked.
+            if os.fstat(descriptor).st_nlink:
+                try:
+                    yield folder
+                finally:
+                    _clear(folder)
+                return
+        finally:
+            os.close(descriptor)
 
 
 def sweep(place: Path) -> None:
     """Remove the directories in ``place`` whose builds are dead."""
     for left in place.glob(f"{_PREFIX}*"):
         with contextlib.suppress(OSError):
-            _remove(left)
+            status = left.lstat()
+            if stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid():
+                _remove(left)
 
 
 def _remove(left: Path) -> None:
@@ -56,6 +62,18 @@ def _remove(left: Path) -> None:
         return
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        shutil.rmtree(left)
+        _clear(left)
     finally:
         os.close(descriptor)
+
+
+def _clear(folder: Path) -> None:
+    """Remove a directory whose lock we hold: the lock last, so that one who is killed here leaves what can be swept."""
+    with contextlib.suppress(OSError):
+        for each in folder.iterdir():
+            if each.is_dir() and not each.is_symlink():
+                shutil.rmtree(each, ignore_errors=True)
+            elif each.name != _LOCK:
+                each.unlink(missing_ok=True)
+        (folder / _LOCK).unlink()
+        folder.rmdir()

@@ -18,7 +18,7 @@ from moby.outputs.current import Record
 from moby.outputs.format import Format, Targets
 from moby.outputs.job import STDOUT, Job
 from moby.outputs.publish import publish
-from moby.outputs.scratch import scratch
+from moby.outputs.scratch import scratch, sweep
 from moby.outputs.settings import Settings
 from moby.outputs.source import Source
 from moby.plan import Plan
@@ -34,6 +34,7 @@ def write(job: Job, plan: Plan, store: Store, *, stdout: BinaryIO | None, settin
         record = _record(job, plan, store, settings)
         if record is not None and (artifacts := record.find()) is not None:
             log.info("nothing changed: the outputs stay as they are")
+            sweep(_place_of(job))
             return artifacts
         artifacts = _place(job, plan, store, settings)
         if record is not None:
@@ -43,7 +44,7 @@ def write(job: Job, plan: Plan, store: Store, *, stdout: BinaryIO | None, settin
 
 def _place(job: Job, plan: Plan, store: Store, settings: Settings) -> tuple[Artifact, ...]:
     """Make all files beside their places, then rename them."""
-    with scratch((job.output or job.directory / job.name).parent) as folder:
+    with scratch(_place_of(job)) as folder:
         source = Source(plan, store, _made(folder / "parts"), settings)
         made = [
             _make(format, source, Targets(_made(folder / str(number)), name=job.name))
@@ -55,6 +56,10 @@ def _place(job: Job, plan: Plan, store: Store, settings: Settings) -> tuple[Arti
         files, obsolete = _names(job, made)
         publish(files, obsolete, _made(folder / "kept"))
         return artifacts
+
+
+def _place_of(job: Job) -> Path:
+    return (job.output or job.directory / job.name).parent
 
 
 def _record(job: Job, plan: Plan, store: Store, settings: Settings) -> Record | None:

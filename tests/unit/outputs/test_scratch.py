@@ -74,6 +74,7 @@ def test_links_are_not_followed(tmp_path: Path) -> None:
     place.mkdir()
     elsewhere.mkdir()
     (elsewhere / "file").write_text("precious")
+    (elsewhere / ".lock").write_text("")
     (place / ".moby-link").symlink_to(elsewhere)
     trap = place / ".moby-trap"
     trap.mkdir()
