@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +24,7 @@ from moby.outputs.settings import Settings
 from moby.rootfs.build import entries
 from moby.rootfs.constants import FIXED_MTIME_S
 from moby.rootfs.pieces import Layout
-from moby.rootfs.sbom import Sbom
+from moby.rootfs.sbom import Sbom, fragment
 from moby.rootfs.sbom.attested import Attested
 from tests.support import images
 from tests.support.images import MadeImage, Node, hardlink, image, symlink
@@ -417,3 +418,15 @@ def test_it_is_the_same_however_the_root_is_packed_hot_and_cold(tmp_path: Path, 
     for path in (tmp_path / "b").glob("a-*"):
         path.unlink()
     assert in_initrd(built, tmp_path / "b", layout) == expected
+
+
+def test_what_is_kept_of_parts_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("moby.rootfs.sbom.fragment._MAX_CACHE_BYTES", 2500)
+    cache = fragment.Cache(tmp_path)
+    for number in range(5):
+        writer = fragment.Writer()
+        writer.add("files", b"x" * 900)
+        kept = cache.keep(f"key{number}", writer, code="")
+        os.utime(kept.path, ns=(number, number))
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["key3", "key4"]
+    assert cache.find("key4") is not None
