@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from moby.artifact import Firmware
 from moby.errors import ConfigError
 from moby.outputs.format import Format
 from moby.outputs.settings import Settings
@@ -72,6 +73,10 @@ def choose(
 
 def check_settings(job: Job, settings: Settings) -> None:
     """Raise ``ConfigError`` when a format cannot be made as it is told to be, before any of them is."""
+    if settings.signer is not None and all(format.firmware is not Firmware.EFI for format in job.formats):
+        named = ", ".join(format.name for format in job.formats)
+        what = f"nothing of {named} would be signed: only EFI programs are"
+        raise ConfigError(what, where="--sign-key", fix="build uki, or a disk such as raw-efi")
     for format in job.formats:
         if settings.verity and not format.verity:
             what = f"an ISO image such as {format.name} has no room for a hash tree"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,8 @@ import pytest
 
 from moby import log
 from moby.errors import ConfigError
+from moby.formats import authenticode
+from moby.formats.authenticode import Signer
 from moby.outputs import FORMATS, RootKind, Settings, disk, parse_size, write
 from tests.support import bootcode, circumstances
 from tests.support.images import Node, image
@@ -67,6 +70,26 @@ def test_an_initrd_over_4_gib_is_refused_with_a_way_out(tmp_path: Path) -> None:
         disk.content(large)
     assert "initrd: a file of 4294967296 bytes" in str(caught.value)
     assert "--root squashfs" in caught.value.fix
+
+
+def signer() -> Signer:
+    return Signer.create("test", valid_from=datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC))
+
+
+@pytest.mark.parametrize("name", ["kernel+initrd", "raw-bios", "netboot", "tar"])
+def test_a_key_that_would_sign_nothing_is_refused(name: str, tmp_path: Path) -> None:
+    error = refused(tmp_path, [name], signer=signer())
+    assert str(error).startswith(f"--sign-key: nothing of {name} would be signed")
+
+
+def test_a_key_is_for_what_can_be_signed_of_several(tmp_path: Path) -> None:
+    made = circumstances.machine(tmp_path)
+    told = replace(bootcode.settings(made.store), signer=signer())
+    program, *_ = write(
+        made.plan, made.store, formats=["uki", "kernel+initrd"], name="web", directory=tmp_path, settings=told
+    )
+    with program.file("efi").open("rb") as stream:
+        assert len(authenticode.signers(stream)) == 1
 
 
 def with_attributes(folder: Path) -> Root:
