@@ -6,8 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 GOLDEN = Path(__file__).parent / "golden"
+
+# How long an example takes says how busy the host is, and nothing of the code.
+settings.register_profile("moby", deadline=None)
+settings.load_profile("moby")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
