@@ -127,6 +127,25 @@ def test_a_dry_run_fetches_no_layer_and_a_build_then_only_what_was_not_fetched(m
     assert sum(after.count(each) for each in layers) == len(layers)
 
 
+def test_no_component_is_built_while_something_else_is_wrong(moby: Moby, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MOBY_DEBIAN_MIRROR", "http://127.0.0.1:1/debian")
+    with FakeRegistry() as registry:
+        write(
+            "init: ['@pkg:nginx']\n"
+            "services:\n"
+            "  - {name: s, image: '@pkg:nginx', uid: 5}\n"
+            f"  - {{name: t, image: '{registry.host}/x:1'}}\n"
+        )
+        status, said = moby("build", "--arch", "amd64", "a.yml")
+        assert (status, said.count("moby: error:")) == (1, 1)
+        assert f"a.yml:4:22 (services[1] 't': image), {registry.host}/x:1: image not found" in said
+        assert "Building nginx" not in said
+        put(registry, "x", "{}")
+        status, said = moby("build", "--arch", "amd64", "a.yml")
+    assert (status, said.count("moby: error:")) == (1, 1)
+    assert "Building nginx" in said
+
+
 def test_a_registry_that_cannot_be_reached_is_asked_once(moby: Moby) -> None:
     with FakeRegistry() as registry:
         host = registry.host
