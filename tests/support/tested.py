@@ -2,7 +2,8 @@
 
     @pytest.mark.shows("A killed service is back within 2 s", by="boot")
 
-``by`` is ``boot`` (a machine of ours ran), ``peer`` (an outside tool or server judged it) or ``fake``.
+``by`` is ``boot`` (a machine of ours ran), ``peer`` (an outside tool or server judged it), ``fake``, or ``fault`` (the
+real thing, with something going wrong on purpose).
 
     python -m tests.support.tested > docs/tested.md
 """
@@ -19,6 +20,7 @@ WAYS = {
     "boot": "Booted in the tests",
     "peer": "Tested against a real counterpart",
     "fake": "Tested against a fake",
+    "fault": "Tested with faults made on purpose",
 }
 HEAD = """\
 # What is tested how
