@@ -382,12 +382,12 @@ def settle(
             faults.append(error)
         source = ImageSource(store, registry, policy, verifier=verifier, engine=engine)
         images = _Images(components, source)
+        resolver: pins.Resolver = images
+        if locked is not None:
+            resolver = pins.Pinned(images, locked, where=str(options.lock), locked=options.locked)
+        target = architecture(options.architecture)
 
         def planned() -> Plan:
-            resolver: pins.Resolver = images
-            if locked is not None:
-                resolver = pins.Pinned(images, locked, where=str(options.lock), locked=options.locked)
-            target = architecture(options.architecture)
             return plan(config, resolver, architecture=target, look=_look, known=faults, order=found.files)
 
         made = planned()

@@ -154,6 +154,7 @@ class Pinned:
         self._pins = pins
         self._where = where
         self._locked = locked
+        self._told: set[Reference] = set()
 
     def resolve(self, reference: Reference, platform: Platform) -> Image:
         """The image that is pinned, under its name as written.
@@ -169,7 +170,9 @@ class Pinned:
             what = f"not pinned for {platform}" if pin is not None else "not pinned"
             raise ConfigError(f"{what} in {self._where}", where=str(reference), fix=self._fix(reference, pin))
         if pin is None:
-            log.info(f"{reference} is not pinned in {self._where}")
+            if reference not in self._told:
+                log.info(f"{reference} is not pinned in {self._where}")
+            self._told.add(reference)
             return self._resolver.resolve(reference, platform)
         image = self._resolver.resolve(replace(reference, digest=pin.root), platform)
         if digest is not None and image.digest != digest:

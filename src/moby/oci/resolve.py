@@ -54,6 +54,7 @@ class ImageSource:
         self._verifier = verifier
         self._engine = engine
         self._looked: dict[tuple[Reference, Platform], Looked] = {}
+        self._told: set[tuple[Reference, Platform]] = set()
         self._down: dict[str, str] = {}  # registries that could not be reached, with the advice
 
     @property
@@ -83,7 +84,9 @@ class ImageSource:
             image = image or self._from_registry(reference, said, lambda: ask(reference, platform))
             if (reference, platform) not in self._looked:
                 self._verify(image, reference, platform)
-        if image.platform.architecture and not platform.accepts(image.platform):
+        other = bool(image.platform.architecture) and not platform.accepts(image.platform)
+        if other and (reference, platform) not in self._told:
+            self._told.add((reference, platform))
             log.info(f"{reference} is an image for {image.platform}, used for {platform}: it offers nothing else")
         return image
 
