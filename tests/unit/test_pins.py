@@ -165,7 +165,7 @@ def test_what_is_not_pinned_is_told_or_refused(capsys: pytest.CaptureFixture[str
     finally:
         log.use(log.Silent())
     assert capsys.readouterr().err.count("docker.io/library/b:1 is not pinned in moby.lock") == 1
-    assert inner.asked == ["docker.io/library/b:1"]
+    assert inner.asked == ["docker.io/library/b:1"] * 2
     with pytest.raises(ConfigError, match=r"not pinned in moby.lock .pin it: moby lock FILE.yml"):
         pinned(inner, locked=True).resolve(Reference.parse("b:1"), AMD64)
     with pytest.raises(ConfigError, match=r"not pinned for linux/riscv64 in moby.lock .renew it"):
