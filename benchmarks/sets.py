@@ -94,8 +94,8 @@ def many(count: int) -> Set:
 
 
 def sized(megabytes: int) -> Set:
-    """One service whose image is so much text, with as many files as a real root of that size."""
-    return Set(f"size{megabytes}", (), generated=((megabytes, 60 * megabytes),), text_only=True)
+    """One service whose image is so much text, in as many files whatever the size."""
+    return Set(f"size{megabytes}", (), generated=((megabytes, 12_000),), text_only=True)
 
 
 def named(name: str) -> Set:
