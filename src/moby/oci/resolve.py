@@ -128,21 +128,31 @@ class ImageSource:
         place = f"registry {reference.registry}"
         if _is_local(reference):
             fix = "build it: moby pkg build, or write @pkg:NAME in the YAML"
-            raise _missing(reference, [*said, f"{place}: not a registry's name: these images are built here"], fix)
+            raise self._missing(reference, [*said, f"{place}: not a registry's name: these images are built here"], fix)
         if self._registry is None or self._pull is PullPolicy.NEVER:
-            raise _missing(reference, [*said, f"{place}: not asked, as pulling is turned off"], "allow pulling")
+            raise self._missing(reference, [*said, f"{place}: not asked, as pulling is turned off"], "allow pulling")
         if reference.registry in self._down:
             again = f"{place}: not asked again: it cannot be reached"
-            raise _missing(reference, [*said, again], self._down[reference.registry])
+            raise self._missing(reference, [*said, again], self._down[reference.registry])
         try:
             return ask()
         except IntegrityError:
             raise
         except UnreachableError as error:
             self._down[reference.registry] = error.fix
-            raise _missing(reference, [*said, *_answers(reference, error)], error.fix) from error
+            raise self._missing(reference, [*said, *_answers(reference, error)], error.fix) from error
         except RegistryError as error:
-            raise _missing(reference, [*said, *_answers(reference, error)], error.fix) from error
+            raise self._missing(reference, [*said, *_answers(reference, error)], error.fix) from error
+
+    def _missing(self, reference: Reference, said: Sequence[str], fix: str) -> RegistryError:
+        """The error that lists every place looked in, in order, and what each said; and a name like it, if there is."""
+        import difflib  # only needed once something is wrong
+
+        known = [name for name in self._store.names() if not name.startswith(LOCAL_PREFIX)]
+        near = difflib.get_close_matches(str(reference), known, n=1, cutoff=0.8)
+        guess = f"did you mean {near[0]}, which is in the store? else " if near and near[0] != str(reference) else ""
+        lines = "".join(f"\n  {number}. {each}" for number, each in enumerate(said, 1))
+        return RegistryError(f"image not found; looked in{lines}\n ", where=str(reference), fix=f"{guess}{fix}")
 
     def _look(self, reference: Reference, platform: Platform) -> Image:
         assert self._registry is not None
@@ -167,12 +177,6 @@ def _answers(reference: Reference, error: RegistryError) -> list[str]:
     """What the registry said, after its mirror where it has one."""
     *mirrors, last = filter(None, map(str.strip, error.what.splitlines()))
     return [*(f"mirror {each}" for each in mirrors), f"registry {reference.registry}: {last}"]
-
-
-def _missing(reference: Reference, said: Sequence[str], fix: str) -> RegistryError:
-    """The error that lists every place looked in, in order, and what each said."""
-    lines = "".join(f"\n  {number}. {each}" for number, each in enumerate(said, 1))
-    return RegistryError(f"image not found; looked in{lines}\n ", where=str(reference), fix=fix)
 
 
 def _is_local(reference: Reference) -> bool:

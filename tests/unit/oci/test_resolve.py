@@ -127,6 +127,15 @@ def test_a_mirror_is_a_place_of_its_own(store: Store, fake: FakeRegistry, client
     assert lines[3].startswith(f"  3. registry {fake.host}: {fake.url}/v2/x/manifests/1: not found (status 404, ")
 
 
+def test_a_name_like_it_that_the_store_has_is_offered(store: Store, fake: FakeRegistry, registry: Registry) -> None:
+    for name in (f"{fake.host}/nginx:1.27", "localhost/moby/nginx:0123"):
+        image([{"a": "1"}]).save(store, name)
+    with pytest.raises(RegistryError) as caught:
+        ImageSource(store, registry).look(Reference.parse(f"{fake.host}/ngnix:1.27"), AMD64)
+    near = f"did you mean {fake.host}/nginx:1.27, which is in the store?"
+    assert caught.value.fix == f"{near} else check the name and the tag"
+
+
 def test_the_store_s_other_platforms_are_mentioned(store: Store, fake: FakeRegistry, registry: Registry) -> None:
     image([{"a": "1"}]).save(store, f"{fake.host}/x:1")
     with pytest.raises(RegistryError, match=r"1. store .*: not there for linux/arm64"):
