@@ -36,7 +36,7 @@ from moby.formats.squashfs_layout import (
     Type,
     device,
 )
-from moby.formats.squashfs_metadata import Metadata
+from moby.formats.squashfs_metadata import Ids, Metadata
 
 _TYPES = {
     Kind.DIRECTORY: Type.DIRECTORY,
@@ -46,15 +46,16 @@ _TYPES = {
     Kind.CHAR: Type.CHAR,
     Kind.FIFO: Type.FIFO,
 }
-# What a catalog keeps of an entry: an inode's mode, owners and time as they are written, and its attributes.
-_FACTS = struct.Struct("<HHHII")
-_OWN = _FACTS.size - 4  # the part that goes into the inode as it is
+# What a catalog keeps of an entry: mode, owners, time and number of its attributes. Owners are numbered when inodes are
+# written: unsquashfs refuses a table with more of them than the inodes that are left could have.
+_FACTS = struct.Struct("<HIIII")
+_OWN = struct.Struct("<HHHI")  # mode, owners and time, as an inode has them
 _BODY = struct.Struct("<QI")  # a FILE's size and number
 
 
-def facts(entry: Entry, *, uid: int, gid: int, xattr: int) -> bytes:
+def facts(entry: Entry, *, xattr: int) -> bytes:
     """Facts of an entry that is no FILE. Times before 1970 and after 2106 become the nearest there is."""
-    own = _FACTS.pack(entry.mode & 0o7777, uid, gid, min(max(entry.mtime_s, 0), NONE_32), xattr)
+    own = _own_facts(entry, xattr)
     if entry.kind is Kind.SYMLINK:
         return own + entry.target.encode("utf-8", "surrogateescape")
     if entry.kind in (Kind.BLOCK, Kind.CHAR):
@@ -62,10 +63,16 @@ def facts(entry: Entry, *, uid: int, gid: int, xattr: int) -> bytes:
     return own
 
 
-def file_facts(entry: Entry, *, uid: int, gid: int, xattr: int, number: int) -> bytes:
+def file_facts(entry: Entry, *, xattr: int, number: int) -> bytes:
     """Facts of a FILE whose contents have this number."""
-    own = _FACTS.pack(entry.mode & 0o7777, uid, gid, min(max(entry.mtime_s, 0), NONE_32), xattr)
-    return own + _BODY.pack(entry.size, number)
+    return _own_facts(entry, xattr) + _BODY.pack(entry.size, number)
+
+
+def _own_facts(entry: Entry, xattr: int) -> bytes:
+    for owner in (entry.uid, entry.gid):
+        if not 0 <= owner <= NONE_32:
+            raise IntegrityError(f"owner {owner} is out of range", where=entry.path)
+    return _FACTS.pack(entry.mode & 0o7777, entry.uid, entry.gid, min(max(entry.mtime_s, 0), NONE_32), xattr)
 
 
 @dataclass(slots=True)
@@ -113,10 +120,11 @@ class _Listing:
 class Inodes:
     """Writes inodes and listings. ``references[number - 1]`` is where each inode is."""
 
-    def __init__(self, files: Files, inodes: Metadata, directories: Metadata) -> None:
+    def __init__(self, files: Files, ids: Ids, inodes: Metadata, directories: Metadata) -> None:
         self.references = array("Q")
         self.root = 0
         self._files = files
+        self._ids = ids
         self._inodes = inodes
         self._directories = directories
         self._linked: dict[int, tuple[int, int]] = {}
@@ -155,14 +163,14 @@ class Inodes:
     def _other(self, node: Node) -> tuple[int, int]:
         """Write the inode of anything but a directory."""
         number, reference = self._number(), self._inodes.reference
-        self._inodes.put(self._file(node, number) if node.kind is Kind.FILE else _special(node, number))
+        self._inodes.put(self._file(node, number) if node.kind is Kind.FILE else self._special(node, number))
         self.references[number - 1] = reference
         if node.links > 1:
             self._linked[node.file] = number, reference
         return number, reference
 
     def _file(self, node: Node, number: int) -> bytes:
-        own, xattr = _parts(node)
+        own, xattr = self._parts(node)
         size, contents = _BODY.unpack_from(node.facts, _FACTS.size)
         start, fragment, offset, words, sparse = 0, NONE_32, 0, b"", 0
         files = self._files
@@ -179,9 +187,28 @@ class Inodes:
         body = FILE_EXTENDED.pack(start, size, sparse, node.links, fragment, offset, xattr)
         return _head(Type.FILE + EXTENDED, own, number) + body + words
 
+    def _special(self, node: Node, number: int) -> bytes:
+        """A symbolic link, device or fifo."""
+        own, xattr = self._parts(node)
+        rest = node.facts[_FACTS.size :]
+        if node.kind is Kind.SYMLINK:
+            body = LINKS_SIZE.pack(node.links, len(rest)) + rest
+        elif node.kind is Kind.FIFO:
+            body = NUMBER.pack(node.links)
+        else:
+            body = NUMBER.pack(node.links) + rest
+        if xattr == NONE_32:
+            return _head(_TYPES[node.kind], own, number) + body
+        return _head(_TYPES[node.kind] + EXTENDED, own, number) + body + NUMBER.pack(xattr)
+
+    def _parts(self, node: Node) -> tuple[bytes, int]:
+        """Mode, owners and time as they are written, and the number of the attributes."""
+        mode, uid, gid, time_s, xattr = _FACTS.unpack_from(node.facts)
+        return _OWN.pack(mode, self._ids.number(uid), self._ids.number(gid), time_s), xattr
+
     def _directory(self, listing: _Listing) -> int:
         """Write an ended directory; where its inode is."""
-        own, xattr = _parts(listing.node)
+        own, xattr = self._parts(listing.node)
         at, table = self._directories.reference, self._directories
         begin = table.size
         table.put(listing.data)
@@ -205,28 +232,8 @@ class Inodes:
             yield INDEX.pack(offset, block, len(name) - 1) + name
 
 
-def _parts(node: Node) -> tuple[bytes, int]:
-    """The part of the facts that is written as it is, and the attributes."""
-    return node.facts[:_OWN], NUMBER.unpack_from(node.facts, _OWN)[0]
-
-
 def _head(kind: int, own: bytes, number: int) -> bytes:
     return b"%b%b%b" % (kind.to_bytes(2, "little"), own, number.to_bytes(4, "little"))
-
-
-def _special(node: Node, number: int) -> bytes:
-    """A symbolic link, device or fifo."""
-    own, xattr = _parts(node)
-    rest = node.facts[_FACTS.size :]
-    if node.kind is Kind.SYMLINK:
-        body = LINKS_SIZE.pack(node.links, len(rest)) + rest
-    elif node.kind is Kind.FIFO:
-        body = NUMBER.pack(node.links)
-    else:
-        body = NUMBER.pack(node.links) + rest
-    if xattr == NONE_32:
-        return _head(_TYPES[node.kind], own, number) + body
-    return _head(_TYPES[node.kind] + EXTENDED, own, number) + body + NUMBER.pack(xattr)
 
 
 def _little(words: array[int]) -> bytes:
@@ -235,4 +242,4 @@ def _little(words: array[int]) -> bytes:
     return words.tobytes()
 
 
-assert HEAD.size == 2 + _OWN + 4
+assert HEAD.size == 2 + _OWN.size + 4

@@ -88,8 +88,8 @@ class Ids:
         """The number of a user or group id."""
         found = self._numbers.get(owner)
         if found is None:
-            if not 0 <= owner <= NONE_32 or len(self._numbers) >= MAX_IDS:
-                raise IntegrityError(f"owner {owner} is out of range, or the {MAX_IDS + 1}th")
+            if len(self._numbers) >= MAX_IDS:
+                raise IntegrityError(f"owner {owner} is the {MAX_IDS + 1}th")
             found = self._numbers[owner] = len(self._numbers)
         return found
 

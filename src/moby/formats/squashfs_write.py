@@ -87,28 +87,27 @@ class _Image:
         self._codec = codec
         self._pack = packer(codec, level)
         self._time_s = min(max(time_s, 0), NONE_32)
-        self._ids = Ids()
         self._xattrs = Xattrs(self._pack)
         made = directory("", mtime_s=self._time_s)
-        self._catalog = Catalog(facts(made, uid=self._ids.number(0), gid=self._ids.number(0), xattr=NONE_32))
+        self._catalog = Catalog(facts(made, xattr=NONE_32))
 
     def take(self, entries: Iterable[Entry]) -> None:
         """Write all contents and note all names."""
-        ids, files, catalog = self._ids, self.files, self._catalog
+        files, catalog = self.files, self._catalog
         for entry in entries:
             kind = entry.kind
             if kind is Kind.HARDLINK:
                 catalog.link(entry.path, entry.target)
                 continue
-            uid, gid, xattr = ids.number(entry.uid), ids.number(entry.gid), self._xattrs.number(entry)
+            xattr = self._xattrs.number(entry)
             if kind is Kind.FILE:
                 number = files.add(entry)
                 self.data_bytes += entry.size
-                catalog.add(entry.path, kind, file_facts(entry, uid=uid, gid=gid, xattr=xattr, number=number))
+                catalog.add(entry.path, kind, file_facts(entry, xattr=xattr, number=number))
                 continue
             if kind is Kind.SYMLINK:
                 _check_target(entry)
-            catalog.add(entry.path, kind, facts(entry, uid=uid, gid=gid, xattr=xattr))
+            catalog.add(entry.path, kind, facts(entry, xattr=xattr))
         files.finish()
 
     def write(self, out: BinaryIO, *, export: bool) -> Superblock:
@@ -118,7 +117,8 @@ class _Image:
         inodes = Metadata(out.write, pack)
         listings = bytearray()
         directories = Metadata(listings.extend, pack)
-        made = Inodes(self.files, inodes, directories)
+        ids = Ids()
+        made = Inodes(self.files, ids, inodes, directories)
         made.write(self._catalog.walk())
         directory_table = position = inode_table + inodes.end()
         position += directories.end()
@@ -128,7 +128,7 @@ class _Image:
             fragment_table, position = table(out, position, blocks.fragments, pack)
         if export:
             export_table, position = table(out, position, made.encode_references(), pack)
-        id_table, position = table(out, position, self._ids.encode(), pack)
+        id_table, position = table(out, position, ids.encode(), pack)
         xattr_table, position = self._xattrs.write(out, position)
         return Superblock(
             inodes=len(made.references),
@@ -137,7 +137,7 @@ class _Image:
             fragments=len(blocks.fragments) // 16,
             compression=_COMPRESSIONS[self._codec],
             flags=self._flags(xattr_table != NONE_64, export=export),
-            ids=len(self._ids),
+            ids=len(ids),
             root=made.root,
             size_bytes=position,
             id_table=id_table,

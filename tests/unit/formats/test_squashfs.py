@@ -21,7 +21,7 @@ from moby.errors import IntegrityError
 from moby.formats import squashfs
 from moby.formats.compress import Codec
 from moby.formats.entry import Entry, Kind, directory, file, symlink
-from moby.formats.squashfs_layout import DIRECTORY_EXTENDED, HEAD, INDEX, RUN
+from moby.formats.squashfs_layout import DIRECTORY_EXTENDED, HEAD, INDEX, RUN, Superblock
 from moby.formats.squashfs_tables import Cursor, Image
 from tests.support.filetrees import (
     Noise,
@@ -64,7 +64,8 @@ def test_what_is_written_is_read_back(entries: list[Entry], codec: Codec, block_
 def test_unsquashfs_finds_what_was_written(tmp_path: Path, entries: list[Entry], codec: Codec) -> None:
     (tmp_path / "image").write_bytes(made(entries, codec=codec, block_bytes=BLOCK_BYTES, threads=1))
     (tmp_path / "pseudo").unlink(missing_ok=True)
-    proc.run(["unsquashfs", "-pf", str(tmp_path / "pseudo"), str(tmp_path / "image")])
+    # With attributes, which are not looked at here, 4.6.1 crashes on a long one before a binary one, in any image.
+    proc.run(["unsquashfs", "-no-xattrs", "-pf", str(tmp_path / "pseudo"), str(tmp_path / "image")])
     expected = []
     for path, thing in tree(entries, time_s=TIME_S).items():
         first = min(thing.names, key=lambda name: name.encode("utf-8", "surrogateescape").split(b"/"))
@@ -76,6 +77,14 @@ def test_unsquashfs_finds_what_was_written(tmp_path: Path, entries: list[Entry],
         rest = content.replace(":", " ") if thing.kind is not Kind.DIRECTORY else ""
         expected.append((path, _LETTERS[thing.kind], facts + rest))
     assert _pseudo((tmp_path / "pseudo").read_bytes()) == sorted(expected)
+
+
+def test_owners_of_what_was_replaced_are_not_in_the_image(tmp_path: Path) -> None:
+    entries = [replace(file("a", b"x"), uid=owner, gid=owner + 100) for owner in range(9)]
+    data = made(entries)
+    (tmp_path / "image").write_bytes(data)
+    assert proc.run(["unsquashfs", "-lln", str(tmp_path / "image")]).count(b" 8/108 ") == 1
+    assert Superblock.decode(data).ids == 3  # the root's and the two of the last
 
 
 _LETTERS = {
