@@ -15,6 +15,8 @@ from moby.errors import MobyError
 
 if TYPE_CHECKING:
     from moby.config import load
+    from moby.config.model import Config
+    from moby.oci.reference import Reference
 
 EXAMPLES = """\
 examples:
@@ -25,6 +27,9 @@ examples:
 Nothing is pulled or built. Labels of images that the store has are checked too; images it has not, and the files
 that source: names, are looked at by moby build, which tells everything wrong before it pulls or writes anything.
 """
+
+
+_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -65,10 +70,9 @@ def check(found: load.Draft, context: Context) -> None:
         from moby import api  # knows the formats, and everything else
 
         found = api.with_formats(found)
-    if not found.is_readable or not (context.store / "index.json").is_file():
+    if not found.is_readable or not any_at_hand(found.config, context.store / "index.json"):
         found.checked()
         return
-    from moby.artifact import Architecture, host_architecture
     from moby.oci.at_hand import AtHand
     from moby.oci.store import Store
     from moby.plan import plan
@@ -76,9 +80,26 @@ def check(found: load.Draft, context: Context) -> None:
     def exists(path: Path) -> os.stat_result:
         return os.stat_result((stat.S_IFREG, *[0] * 9))
 
-    target = host_architecture() or Architecture.AMD64
+    target = _ARCHITECTURES.get(os.uname().machine, "amd64")
     images = AtHand(Store(context.store))
     plan(found.config, images, architecture=target, look=exists, known=found.faults, order=found.files)
+
+
+def any_at_hand(config: Config, index: Path) -> bool:
+    """Whether the store may have an image of a container: else there is no need to load what looks at images."""
+    from moby.config.checks import CONTAINERS
+    from moby.oci.reference import Reference
+
+    try:
+        text = index.read_text()
+    except OSError:
+        return False
+    entries = (entry for section in CONTAINERS for entry in getattr(config, section) or ())
+    return any(name in text for entry in entries for name in _names(Reference.parse(entry.image)))
+
+
+def _names(reference: Reference) -> tuple[str, ...]:
+    return (str(reference.digest),) if reference.digest is not None else reference.names
 
 
 def name(kind: str, argument: str, directory: Path | None) -> str:
