@@ -12,13 +12,14 @@ TYPE_CHECKING = False
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from moby.api import BuildOptions, architecture, build, run
+    from moby.api import build, run
     from moby.artifact import Artifact
     from moby.config.model import Config
     from moby.context import Context
     from moby.errors import MobyError
     from moby.machines.machine import Machine
     from moby.machines.options import RunOptions
+    from moby.options import BuildOptions, architecture
 
 __all__ = [
     "Artifact",
@@ -36,11 +37,13 @@ __all__ = [
 
 _HOMES = {
     "Artifact": "moby.artifact",
+    "BuildOptions": "moby.options",
     "Config": "moby.config.model",
     "Context": "moby.context",
     "Machine": "moby.machines.machine",
     "MobyError": "moby.errors",
     "RunOptions": "moby.machines.options",
+    "architecture": "moby.options",
 }
 
 

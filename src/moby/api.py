@@ -9,107 +9,39 @@ with moby.run(artifacts, publish={8080: 80}) as machine:
 
 from __future__ import annotations
 
-import difflib
-import hashlib
-import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from os import PathLike, fspath
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from moby import log, outputs, pins, timing, unchanged
-from moby.artifact import KERNEL_SPELLINGS, Architecture, Artifact, host_architecture
+from moby import decision, log, outputs, pins, timing, unchanged
+from moby.artifact import Architecture, Artifact
 from moby.components.build import Components
-from moby.config import load
 from moby.config.fields import file_path
 from moby.config.model import Config
-from moby.config.places import in_order
 from moby.context import Context, variable
-from moby.errors import ConfigError, MobyError, together
+from moby.decision import Seen, Sources
+from moby.errors import ConfigError
 from moby.oci import usage
-from moby.oci.image import Image
 from moby.oci.manifest import Platform
-from moby.oci.reference import Reference
-from moby.oci.registry import Registry
-from moby.oci.resolve import ImageSource, PullPolicy
 from moby.oci.store import Store
-from moby.plan import Plan, plan
+from moby.options import BuildOptions, architecture
+from moby.plan import Plan
 from moby.rootfs.pieces import Layout
-from moby.rootfs.sbom import DEFAULT_PATH, Sbom
+from moby.rootfs.sbom import Sbom
 
 if TYPE_CHECKING:
     from moby.formats.authenticode import Signer
     from moby.machines.machine import Machine
     from moby.machines.options import RunOptions
     from moby.machines.toolset import Finder
-    from moby.oci.engine import Engine
-    from moby.oci.trust import Verifier
 
-Sources = str | PathLike[str] | Sequence[str | PathLike[str]]
-
-_TEMPLATE = "@pkg:"
 # Options that no byte of an artifact depends on, or that the images in its provenance say better.
 _NOT_IN_BYTES = frozenset(
     ("architecture", "pull", "docker", "lock", "locked", "provenance", "keys", "policy", "sign_key", "sign_certificate")
 )
-# A YAML file by its name, with the SHA-256 (hex) of its bytes.
-Seen = tuple[str, str]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BuildOptions:
-    """How an image is made; every field has the default of ``moby build`` without flags.
-
-    ``architecture`` is the target's name, this host's when empty. ``pull`` asks the registry even for images the store
-    has. ``decompress_kernel`` writes the kernel unpacked. ``size`` is the least size of disks, such as ``2G``.
-    ``root`` is ``squashfs`` or ``erofs`` for disks
-    with a root of their own; ``verity`` has the kernel check it.
-    ``sign_key`` and ``sign_certificate`` are PEM files that EFI programs are signed with. ``sbom``
-    is where the image holds its SBOM, ``""`` for none; it says the build's time if ``sbom_current_time``, else a fixed
-    one. ``keys`` are files of public keys beside those of the YAML's ``trust:``; ``policy`` is ``require`` or ``warn``
-    about images without a good signature. ``provenance`` writes ``NAME.provenance.json`` beside what is built.
-
-    ``docker`` asks the Docker or Podman engine of this host before the store, unless ``pull``. ``lock`` is the file
-    that pins images, by default the ``moby.lock`` beside the last YAML file if there is one; ``locked`` refuses images
-    that it does not pin.
-    """
-
-    architecture: str = ""
-    pull: bool = False
-    docker: bool = False
-    lock: Path | None = None
-    locked: bool = False
-    decompress_kernel: bool = False
-    size: str = ""
-    root: str = ""
-    verity: bool = False
-    sign_key: Path | None = None
-    sign_certificate: Path | None = None
-    sbom: str = DEFAULT_PATH
-    sbom_current_time: bool = False
-    provenance: bool = False
-    keys: tuple[str, ...] = ()
-    policy: str = ""
-
-
-def architecture(name: str) -> Architecture:
-    """The architecture called ``name``, in Go's or the kernel's spelling; this host's when empty.
-
-    Raises ``ConfigError``.
-    """
-    if not name:
-        host = host_architecture()
-        if host is None:
-            raise ConfigError("this host's architecture has no components", fix="give --arch amd64 or arm64")
-        return host
-    found = Architecture.named(name)
-    if found is None:
-        near = difflib.get_close_matches(name, [*Architecture, *KERNEL_SPELLINGS], n=1)
-        fix = f"did you mean {near[0]}?" if near else "one of " + ", ".join(Architecture)
-        raise ConfigError(f"unknown architecture {name!r}", where="--arch", fix=fix)
-    return found
 
 
 def build(
@@ -130,8 +62,8 @@ def build(
     called ``directory/name…``; ``name`` defaults to the last source's. ``output`` is one file of a streamable format,
     ``-`` for ``stdout``. Raises ``MobyError``; then no output is new and none is half written.
     """
-    files = _files(sources)
-    options = with_lock(options or BuildOptions(), files)
+    files = decision.names(sources)
+    options = decision.with_lock(options or BuildOptions(), files)
     context = context or Context.from_environment()
     target = architecture(options.architecture)
     name = name or ("" if output else outputs.default_name(files[-1]))
@@ -143,18 +75,18 @@ def build(
     with usage.using(store, context.environment), log.step(f"Building {files[-1]}"):
         components = Components(context, store)
         with timing.stage("read YAML"):
-            found = draft(files, components, context=context, stdin=stdin, seen=seen.append)
+            found = decision.draft(files, components, context=context, stdin=stdin, seen=seen.append)
         config = found.config
         if not formats and not output:
-            found = with_formats(found)
-            formats = asked_formats(config)
+            found = decision.with_formats(found)
+            formats = decision.asked_formats(config)
         if not found.faults:
             job = outputs.check(
                 formats=formats, name=name, directory=directory, output=output or None, architecture=target
             )
             options = _for_config(options, config, job)
         with timing.stage("plan"):
-            decided = settle(found, components, store, context=context, options=options)
+            decided = decision.settle(found, components, store, context=context, options=options)
         for warning in decided.warnings:
             log.info(f"warning: {warning}")
         settings = _settings(job, components, target, options, store, context)
@@ -300,50 +232,6 @@ def _tell(
     log.info(f"provenance: {path}")
 
 
-def decide(
-    sources: Sources,
-    store: Store,
-    *,
-    context: Context,
-    options: BuildOptions | None = None,
-    stdin: BinaryIO | None = None,
-    layers: bool = True,
-) -> Plan:
-    """The plan of YAML files, with every image in ``store``. Raises ``MobyError``.
-
-    Without ``layers`` images are not pulled, only their configurations; components are built all the same.
-    """
-    components = Components(context, store)
-    found = draft(sources, components, context=context, stdin=stdin)
-    options = with_lock(options or BuildOptions(), _files(sources))
-    return settle(found, components, store, context=context, options=options, layers=layers)
-
-
-def with_lock(options: BuildOptions, files: Sequence[str]) -> BuildOptions:
-    """The options with the lock that is beside ``files``, when they name none themselves."""
-    path = options.lock or pins.beside(files)
-    return replace(options, lock=path if options.lock or options.locked or path.exists() else None)
-
-
-def asked_formats(config: Config) -> tuple[str, ...]:
-    """The formats that files of March 2017 ask for."""
-    return tuple(dict.fromkeys(wanted.modern for wanted in config.outputs))
-
-
-def with_formats(found: load.Draft) -> load.Draft:
-    """``found`` with the faults of formats that files of March 2017 ask for and that are not made here."""
-    faults = []
-    for index, wanted in enumerate(found.config.outputs):
-        if wanted.modern not in outputs.FORMATS:
-            where = found.config.places.where(("outputs", index, "format"))
-            near = difflib.get_close_matches(wanted.modern, outputs.FORMATS, n=1)
-            fix = f"did you mean {near[0]}?" if near else "one of " + ", ".join(sorted(outputs.FORMATS))
-            spelt = f", spelt {wanted.format!r} here," if wanted.format != wanted.modern else ""
-            what = f"format {wanted.modern!r}{spelt} is not one that can be made"
-            faults.append(ConfigError(what, where=where, fix=fix))
-    return replace(found, faults=(*found.faults, *faults))
-
-
 def _pushes(config: Config, made: Sequence[Artifact]) -> Iterator[str]:
     """The commands that push what was made, as files of March 2017 ask for it."""
     paths = {artifact.format: str(path) for artifact in made for _, path in artifact.files}
@@ -352,61 +240,6 @@ def _pushes(config: Config, made: Sequence[Artifact]) -> Iterator[str]:
         for wanted in config.outputs
         if wanted.modern in paths and (command := wanted.push(paths[wanted.modern]))
     )
-
-
-def settle(
-    found: load.Draft,
-    components: Components,
-    store: Store,
-    *,
-    context: Context,
-    options: BuildOptions,
-    layers: bool = True,
-) -> Plan:
-    """The plan of a configuration that ``draft`` gave with the same ``components``. Raises ``MobyError``.
-
-    First the configurations of all images are fetched, which are small, and everything is checked; what is wrong in
-    the YAML and in the images comes in one error. Only then images are pulled, with ``layers``, and components built.
-    """
-    config, faults = found.config, list[MobyError](found.faults)
-    if not found.is_readable:
-        raise together(in_order(faults, found.files))
-    policy = PullPolicy.ALWAYS if options.pull else PullPolicy.MISSING
-    locked = pins.Pins.read(options.lock) if options.lock is not None else None
-    engine = _engine(context) if options.docker else None
-    with Registry.connect(context) as registry:
-        verifier = None
-        try:
-            verifier = _verifier(config, store, registry, context=context, options=options)
-        except ConfigError as error:
-            faults.append(error)
-        source = ImageSource(store, registry, policy, verifier=verifier, engine=engine)
-        images = _Images(components, source)
-        resolver: pins.Resolver = images
-        if locked is not None:
-            resolver = pins.Pinned(images, locked, where=str(options.lock), locked=options.locked)
-        target = architecture(options.architecture)
-
-        def planned() -> Plan:
-            return plan(config, resolver, architecture=target, look=_look, known=faults, order=found.files)
-
-        made = planned()
-        if not images.get(layers=layers):
-            return made
-        return planned()
-
-
-def _engine(context: Context) -> Engine:
-    """The Docker or Podman engine of this host."""
-    from moby.oci.engine import Engine  # slow to import
-
-    return Engine.of(context.environment)
-
-
-def _look(path: Path) -> os.stat_result:
-    """Ask about a file of this host: whether it is there decides, too."""
-    unchanged.inputs().add(path)
-    return path.stat()
 
 
 def _note_inputs(files: Sequence[str], options: BuildOptions, config: Config, decided: Plan, context: Context) -> None:
@@ -421,57 +254,6 @@ def _note_inputs(files: Sequence[str], options: BuildOptions, config: Config, de
     elsewhere = any(name == "-" or "://" in name for name in files)
     if elsewhere or any(asked) or any(told) or variable(context.environment, "CACHE_LIMIT"):
         inputs.spoilt = True
-
-
-def _verifier(
-    config: Config, store: Store, registry: Registry, *, context: Context, options: BuildOptions
-) -> Verifier | None:
-    """Who looks at signatures; None when there is nothing to verify. Says so when keys are missing."""
-    if config.trust is None and not options.keys and not options.policy:
-        return None
-    from moby.config.trust import trust
-    from moby.oci.trust import Verifier
-
-    home = Path(context.environment.get("HOME") or Path.home())
-    wanted = trust(config, keys=options.keys, policy=options.policy, home=home, read=_head)
-    if wanted.is_asked and not wanted.keys:
-        log.info("warning: trust: lists what must be signed, but no keys, so nothing is verified (fix: trust: keys)")
-    return Verifier(trust=wanted, store=store, registry=registry)
-
-
-def _head(path: Path, limit_bytes: int) -> bytes:
-    with path.open("rb") as stream:
-        return stream.read(limit_bytes)
-
-
-def read(sources: Sources, components: Components, *, context: Context, stdin: BinaryIO | None = None) -> Config:
-    """The merged configuration of YAML files, with ``@pkg:`` names replaced. Raises ``ConfigError``."""
-    return draft(sources, components, context=context, stdin=stdin).checked()
-
-
-def draft(
-    sources: Sources,
-    components: Components,
-    *,
-    context: Context,
-    stdin: BinaryIO | None = None,
-    seen: Callable[[Seen], None] | None = None,
-) -> load.Draft:
-    """As ``read``, with all faults in the result instead of an error.
-
-    ``seen`` is told the name of each file and the SHA-256 (hex) of its bytes.
-    """
-
-    def template(kind: str, argument: str, directory: Path | None) -> str:
-        if kind != "pkg":
-            raise ConfigError(f"unknown template @{kind}:", fix="only @pkg:NAME is known")
-        return str(components.reference(argument, directory))
-
-    def hashed(source: str, text: bytes) -> None:
-        if seen is not None:
-            seen((source, hashlib.sha256(text).hexdigest()))
-
-    return load.draft(_files(sources), context=context, templates=template, stdin=stdin, seen=hashed)
 
 
 def run(
@@ -512,34 +294,3 @@ def bootable(target: Artifact | Sequence[Artifact] | str | PathLike[str]) -> Art
         if artifact.firmware is not Firmware.NONE:
             return artifact
     raise ConfigError("none of these formats boots by itself", fix="build kernel+initrd, a disk or an ISO")
-
-
-class _Images:
-    """Gives the planner its images: components, and what the store or a registry has.
-
-    At first an image that is not in the store is only its configuration; ``get`` gets the rest of it.
-    """
-
-    def __init__(self, components: Components, source: ImageSource) -> None:
-        self._components = components
-        self._source = source
-        self._looking = True
-        self._layers = False
-        self._foreseen = False
-
-    def resolve(self, reference: Reference, platform: Platform) -> Image:
-        """The image for ``platform``. Raises ``MobyError`` that says where it was looked for."""
-        if self._looking and (component := self._components.foresee(reference, platform)):
-            self._foreseen = True
-            return component
-        source = self._source.resolve if self._layers else self._source.look
-        return self._components.resolve(reference, platform) or source(reference, platform)
-
-    def get(self, *, layers: bool) -> bool:
-        """Let ``resolve`` build components, and pull images if ``layers``; False when it has nothing to get."""
-        self._looking, self._layers = False, layers
-        return self._foreseen or (layers and self._source.is_waiting)
-
-
-def _files(sources: Sources) -> tuple[str, ...]:
-    return (fspath(sources),) if isinstance(sources, str | PathLike) else tuple(fspath(each) for each in sources)

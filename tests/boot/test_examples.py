@@ -9,11 +9,11 @@ import pytest
 import yaml
 
 import moby
-from moby.api import BuildOptions
 from moby.artifact import Architecture
 from moby.context import Context
 from moby.machines.commandline import TCG
 from moby.machines.options import RunOptions
+from moby.options import BuildOptions
 
 pytestmark = pytest.mark.boot
 

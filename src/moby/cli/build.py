@@ -170,7 +170,7 @@ def dry_run(
 
     The plan takes the configurations of images, not their layers; components are built for it.
     """
-    from moby import api, metadata, outputs
+    from moby import decision, metadata, outputs
     from moby.components.build import Components
     from moby.evidence.planned import plan_form
     from moby.oci.store import Store
@@ -179,12 +179,12 @@ def dry_run(
     outputs.check(formats=formats, name="" if arguments.o else "x", output=arguments.o or None, architecture=target)
     store = Store(context.store)
     if arguments.json:
-        plan = api.decide(arguments.files, store, context=context, options=options, layers=False)
+        plan = decision.decide(arguments.files, store, context=context, options=options, layers=False)
         print(json.dumps(plan_form(plan), indent=2, ensure_ascii=False))
         return
-    found = api.draft(arguments.files, Components(context, store), context=context)
+    found = decision.draft(arguments.files, Components(context, store), context=context)
     if not formats and not arguments.o:
-        found = api.with_formats(found)
+        found = decision.with_formats(found)
     print(metadata.dry_run(found.checked()))
 
 

@@ -51,17 +51,18 @@ def split(words: list[str]) -> tuple[list[str], str]:
 
 def execute(arguments: argparse.Namespace, context: Context) -> int:
     """Print the explanation."""
-    from moby import api
+    from moby import decision
     from moby.components.build import Components
     from moby.evidence import explain
     from moby.oci.store import Store
+    from moby.options import BuildOptions
 
     files, wanted = split(arguments.words)
     store = Store(context.store)
     components = Components(context, store)
-    draft = api.draft(files, components, context=context)
-    options = api.with_lock(api.BuildOptions(architecture=arguments.arch), files)
-    plan = api.settle(draft, components, store, context=context, options=options)
+    draft = decision.draft(files, components, context=context)
+    options = decision.with_lock(BuildOptions(architecture=arguments.arch), files)
+    plan = decision.settle(draft, components, store, context=context, options=options)
     config = draft.config
     if not wanted:
         parts = explain.parts(config, plan)

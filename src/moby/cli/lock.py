@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import moby
-from moby import api, log, pins
+from moby import decision, log, pins
 from moby.components.build import Components
 from moby.context import Context
 from moby.errors import ConfigError
@@ -81,7 +81,7 @@ def _is_file(word: str) -> bool:
 
 def _used(files: Sequence[str], store: Store, context: Context) -> list[Reference]:
     """The images of YAML files that need a pin, for this host's architecture as for any other."""
-    config = api.read(files, Components(context, store), context=context)
+    config = decision.read(files, Components(context, store), context=context)
     target = Platform(os="linux", architecture=moby.architecture("").value)
     found = dict.fromkeys(reference for _, reference, _ in images(config, target))
     return [each for each in found if pins.needs_pin(each)]

@@ -67,9 +67,9 @@ def execute(arguments: argparse.Namespace, context: Context) -> int:
 def check(found: load.Draft, context: Context) -> None:
     """Raise one error that carries all faults, those of the labels of images in the store among them."""
     if found.config.outputs:
-        from moby import api  # knows the formats, and everything else
+        from moby import decision  # knows the formats, and everything else
 
-        found = api.with_formats(found)
+        found = decision.with_formats(found)
     if not found.is_readable or not any_at_hand(found.config, context.store / "index.json"):
         found.checked()
         return

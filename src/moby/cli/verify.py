@@ -37,7 +37,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace, context: Context) -> int:
     """Build again, compare, and say what differs."""
-    from moby import api
+    from moby import decision
     from moby.evidence import verify
     from moby.evidence.origins import Origins
     from moby.oci.store import Store
@@ -57,7 +57,7 @@ def execute(arguments: argparse.Namespace, context: Context) -> int:
         store = Store(context.store)
 
         def cause(place: tuple[str, ...]) -> str:
-            plan = api.decide(arguments.files, store, context=context, options=replace(options, pull=False))
+            plan = decision.decide(arguments.files, store, context=context, options=replace(options, pull=False))
             return Origins(plan, store).of(place)
 
         verdict = verify.verify(given, dict(rebuilt.files), cause)
