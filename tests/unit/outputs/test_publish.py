@@ -16,6 +16,13 @@ def kept(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.fixture(autouse=True, params=["exchanged", "replaced"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both ways in which a file takes the place of another."""
+    if request.param == "replaced":
+        monkeypatch.setattr("moby.outputs.publish._exchange", lambda path, final: False)
+
+
 def made(kept: Path, name: str) -> Path:
     path = kept / f"made-{name}"
     path.write_text(f"new {name}")
