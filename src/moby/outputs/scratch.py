@@ -1,6 +1,7 @@
 """The directory beside the outputs in which they are made, and what killed builds left of theirs.
 
-A build holds a lock on a file in its directory for as long as it lives, so what can be locked belongs to nobody.
+A build holds a lock on a file in its directory for as long as it lives, so what can be locked belongs to nobody. Users
+have directories of their own there, an image store for one: only the names that ``scratch`` gives are ever looked at.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import re
 import shutil
 import stat
 import tempfile
@@ -15,8 +17,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-_PREFIX = ".moby-"
-_LOCK = ".lock"
+_PREFIX = ".moby-build-"
+# What ``tempfile.mkdtemp`` makes of it.
+_OURS = re.compile(re.escape(_PREFIX) + "[a-z0-9_]{8}")
+_LOCK = ".moby-build.lock"
 # How long a directory may be there before its lock is.
 _YOUNG_S = 60
 
@@ -47,6 +51,8 @@ def scratch(place: Path) -> Iterator[Path]:
 def sweep(place: Path) -> None:
     """Remove the directories in ``place`` whose builds are dead."""
     for left in place.glob(f"{_PREFIX}*"):
+        if not _OURS.fullmatch(left.name):
+            continue
         with contextlib.suppress(OSError):
             status = left.lstat()
             if stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid():

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,8 +13,12 @@ from pathlib import Path
 
 import pytest
 
+import moby
+from moby.context import Context
+from moby.oci.store import Store
 from moby.outputs.scratch import scratch, sweep
 
+LOCK = ".moby-build.lock"
 OLD_S = time.time() - 3600
 _HOLD = """
 import sys, time
@@ -59,7 +65,7 @@ def test_what_a_killed_build_left_goes_when_the_next_begins(tmp_path: Path) -> N
 
 
 def test_a_directory_without_a_lock_goes_when_it_is_old_and_empty(tmp_path: Path) -> None:
-    young, old, full = (tmp_path / f".moby-{name}" for name in ("young", "old", "full"))
+    young, old, full = (tmp_path / f".moby-build-{name}" for name in ("young_01", "old_0001", "full_001"))
     for each in (young, old, full):
         each.mkdir()
     (full / "notes").write_text("not ours")
@@ -74,13 +80,44 @@ def test_links_are_not_followed(tmp_path: Path) -> None:
     place.mkdir()
     elsewhere.mkdir()
     (elsewhere / "file").write_text("precious")
-    (elsewhere / ".lock").write_text("")
-    (place / ".moby-link").symlink_to(elsewhere)
-    trap = place / ".moby-trap"
+    (elsewhere / LOCK).write_text("")
+    (place / ".moby-build-link_001").symlink_to(elsewhere)
+    trap = place / ".moby-build-trap_001"
     trap.mkdir()
-    (trap / ".lock").symlink_to(elsewhere / "file")
-    (place / ".moby-file").write_text("a file")
+    (trap / LOCK).symlink_to(elsewhere / "file")
+    (place / ".moby-build-file_001").write_text("a file")
     sweep(place)
     assert (elsewhere / "file").read_text() == "precious"
-    assert (place / ".moby-file").exists()
+    assert (place / ".moby-build-file_001").exists()
     assert trap.exists()
+
+
+@pytest.mark.shows("A build leaves alone what is called almost like its own directories, an image store for one")
+def test_a_store_beside_the_outputs_survives_a_build(tmp_path: Path) -> None:
+    context = Context.from_environment({"HOME": str(tmp_path), "MOBY_CACHE": str(tmp_path / ".moby-cache")})
+    store = Store(context.store)
+    blob = store.ingest(io.BytesIO(b"precious"), None)
+    (tmp_path / "a.yml").write_text("files: [{path: etc/x, contents: hi}]\n")
+    moby.build(tmp_path / "a.yml", directory=tmp_path, context=context)
+    with store.open_blob(blob.digest) as stream:
+        assert stream.read() == b"precious"
+
+
+@pytest.mark.parametrize(
+    "name", [".moby-cache", ".moby-x", ".moby-build-", ".moby-build-notes", ".moby-build-abcd1234x"]
+)
+@pytest.mark.parametrize("lock", [LOCK, ".lock", None])
+def test_directories_of_other_names_are_not_touched(name: str, lock: str | None, tmp_path: Path) -> None:
+    place = tmp_path / name
+    place.mkdir()
+    if lock:
+        (place / lock).touch()
+    os.utime(place, (OLD_S, OLD_S))
+    sweep(tmp_path)
+    assert [each.name for each in place.iterdir()] == ([lock] if lock else [])
+
+
+def test_the_directories_of_builds_are_what_is_looked_for(tmp_path: Path) -> None:
+    with scratch(tmp_path) as folder:
+        assert re.fullmatch(r"\.moby-build-[a-z0-9_]{8}", folder.name)
+        assert [each.name for each in folder.iterdir()] == [LOCK]
