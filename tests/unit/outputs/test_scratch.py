@@ -96,7 +96,7 @@ def test_links_are_not_followed(tmp_path: Path) -> None:
 def test_a_store_beside_the_outputs_survives_a_build(tmp_path: Path) -> None:
     context = Context.from_environment({"HOME": str(tmp_path), "MOBY_CACHE": str(tmp_path / ".moby-cache")})
     store = Store(context.store)
-    blob = store.ingest(io.BytesIO(b"precious"), None)
+    store.tag("localhost/precious:1", blob := store.ingest(io.BytesIO(b"precious")))
     (tmp_path / "a.yml").write_text("files: [{path: etc/x, contents: hi}]\n")
     moby.build(tmp_path / "a.yml", directory=tmp_path, context=context)
     with store.open_blob(blob.digest) as stream:
