@@ -26,6 +26,7 @@ _WORTH = re.compile(
 )
 # Texts that say how a machine is booted.
 _BOOT_TEXTS = frozenset(("cmdline", "syslinux.cfg", "isolinux.cfg", "boot.script"))
+# Of files in files, and of parts in the parts of each.
 _MAX_DEPTH = 8
 _MAX_TEXT_BYTES = 1 << 16
 
@@ -36,6 +37,7 @@ class Looker:
     def __init__(self, depth: int = 0) -> None:
         self._stack = ExitStack()
         self._depth = depth
+        self._nesting = 0
 
     def __enter__(self) -> Looker:
         return self
@@ -44,11 +46,19 @@ class Looker:
         self._stack.close()
 
     def look(self, stream: BinaryIO, name: str) -> Part:
-        """What is in the seekable ``stream``; one that is broken says so in its facts."""
+        """What is in the seekable ``stream``; one that is broken says so in its facts.
+
+        What is nested deeper than anything that boots is plain data.
+        """
+        if self._nesting >= _MAX_DEPTH:
+            return Part(name=name, kind="data", stream=stream)
+        self._nesting += 1
         try:
             return self._look(stream, name)
         except IntegrityError as error:
             return Part(name=name, kind="damaged", stream=stream, facts={"error": error.what})
+        finally:
+            self._nesting -= 1
 
     def open(self, path: Path) -> Part:
         """The file at ``path``. Raises ``ConfigError`` when it cannot be read."""

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from moby.errors import ConfigError
 from moby.evidence.inspect import Form, form, lines, opened
 from moby.evidence.look import Looker
-from moby.formats import cpio, erofs, fat, gcp, iso9660, squashfs, verity
+from moby.formats import cpio, erofs, fat, gcp, iso9660, squashfs, uimage, verity
 from moby.formats.content import Content
 from moby.formats.entry import Entry, directory, file, symlink
 from tests.support import efi
@@ -240,6 +240,24 @@ def test_nesting_has_an_end() -> None:
         found = part(found, "x.img")
         depth += 1
     assert depth == 8
+
+
+def for_uboot(data: bytes) -> bytes:
+    out = io.BytesIO()
+    uimage.write(io.BytesIO(data), out, uimage.Header(type=uimage.Type.KERNEL))
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("pack", [for_uboot, gzip.compress])
+def test_packing_again_and_again_has_an_end(pack: Callable[[bytes], bytes]) -> None:
+    data = bzimage()
+    for _ in range(400):
+        data = pack(data)
+    found, depth = looked(data), 0
+    while "parts" in found:
+        found = part(found, "content")
+        depth += 1
+    assert (depth, found["kind"]) == (8, "data")
 
 
 @settings(max_examples=40, deadline=None)
