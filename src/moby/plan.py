@@ -190,9 +190,10 @@ def _entries(config: Config) -> Iterator[tuple[Section, int, ImageEntry]]:
 def _resolve(config: Config, resolver: Resolver, target: Platform, faults: list[MobyError]) -> _Pins:
     """The images that there are; for each that is not there is a fault, at the place that asks for it first."""
     pins: dict[tuple[Reference, Platform], Image] = {}
-    asked = {(Reference.parse(UNKNOWN), target)}
+    unknown = Reference.parse(UNKNOWN)
+    asked: set[tuple[Reference, Platform]] = set()
     for place, reference, platform in images(config, target):
-        if (reference, platform) in asked:
+        if reference == unknown or (reference, platform) in asked:
             continue
         asked.add((reference, platform))
         try:

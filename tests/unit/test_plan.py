@@ -13,6 +13,7 @@ from moby.errors import ConfigError, MobyError, RegistryError
 from moby.formats.entry import Kind
 from moby.oci.manifest import ImageConfig, Platform
 from moby.plan import ContainerPlan, container_ids, images, plan
+from tests.support import errorcases
 from tests.support.plans import Shelf, labelled, planned
 
 
@@ -277,6 +278,17 @@ def test_all_ids_that_a_label_wants_and_nobody_has_are_told() -> None:
     assert [each.split(" (write")[0] for each in found] == [
         f"f.yml:1:12 (services[0] 's'): cannot find id '{name}', {wanted}" for name in "abc"
     ]
+
+
+def test_no_registry_is_asked_for_what_stands_in_for_an_unknown_component() -> None:
+    text = """
+init: ["@pkg:nope"]
+volumes: [{name: a, image: "@pkg:nope", format: oci, platforms: [linux/arm64, linux/amd64]}]
+"""
+    shelf, found = Shelf(), errorcases.draft({"f.yml": text})
+    with pytest.raises(ConfigError, match="no component 'nope'"):
+        plan(found.config, shelf, architecture="amd64", known=found.faults)
+    assert not shelf.asked
 
 
 def test_metadata_of_the_plan_is_the_configuration_in_yaml() -> None:
