@@ -3,7 +3,7 @@
 Exit status: 0 the guest powered off or asked to reboot (machines are not restarted), 3 its kernel panicked, 4 QEMU
 failed, 5 Secure Boot refused what there is to start, 137 it was killed, 143 somebody sent QEMU a signal. QEMU itself
 says 0 to most of these, so the status comes from its SHUTDOWN and GUEST_PANICKED events. A kernel that panics before it
-has loaded its pvpanic driver only resets: then the end of the console tells. Firmware that refuses waits for ever:
+has loaded its pvpanic driver only resets: then the end of the console tells. Firmware that refuses waits forever:
 whoever waits for the machine then ends it, when the beginning of the console tells.
 """
 
@@ -218,12 +218,11 @@ class Machine:
         deadline = time.monotonic() + timeout_s
         wanted = text.encode()
         while True:
-            ended = self.status is not None  # asked first: what was said until the end counts
+            ended = self.status  # asked first: what was said until the end counts
             if wanted in self.console.tail(1 << 20):
                 return
-            self._check_alive(deadline, f"{text!r} on the console", timeout_s)
-            if not ended:
-                time.sleep(0.05)
+            self._check_alive(deadline, f"{text!r} on the console", timeout_s, ended=ended)
+            time.sleep(0.05)
 
     def wait_http(self, port: int, *, path: str = "/", timeout_s: float = 60) -> bytes:
         """Wait until the host's ``port`` answers HTTP 200 and return the page (its first MiB).
@@ -233,10 +232,13 @@ class Machine:
         deadline = time.monotonic() + timeout_s
         address = next((item.address for item in self.published if item.host_port == port), LOOPBACK)
         address = {"0.0.0.0": LOOPBACK, "::": "::1"}.get(address, address)
-        return page.first(address, port, path, lambda: self._check_alive(deadline, f"port {port}", timeout_s))
 
-    def _check_alive(self, deadline: float, what: str, timeout_s: float) -> None:
-        ended = self.status
+        def check() -> None:
+            self._check_alive(deadline, f"port {port}", timeout_s, ended=self.status)
+
+        return page.first(address, port, path, check)
+
+    def _check_alive(self, deadline: float, what: str, timeout_s: float, *, ended: int | None) -> None:
         if ended is None and time.monotonic() < deadline:
             return
         why = f"no answer within {timeout_s:g} s" if ended is None else f"the machine ended with status {ended}"

@@ -22,7 +22,7 @@ from moby.context import Context
 from moby.errors import CommandError, ConfigError, MobyError, PlatformError
 from moby.machines import MACHINES, qemu, state, terminal
 from moby.machines.child import Detached
-from moby.machines.machine import REFUSED, Machine
+from moby.machines.machine import REFUSED, Console, Machine
 from moby.machines.options import BootKind, Disk, Publish, RunOptions
 from moby.machines.qmp import Monitor
 from moby.machines.state import State
@@ -290,6 +290,32 @@ def test_console_is_waited_for_and_an_early_end_is_told(host: Host) -> None:
     early = pytest.raises(PlatformError, match=r"the machine ended with status 0.*\n  oops")
     with host.run(says="oops\n", ends="guest-shutdown") as machine, early:
         machine.wait_console("never")
+
+
+class LastWords:
+    """A process that ends once somebody has looked at it, with a word."""
+
+    pid, returncode = 1, 0
+
+    def __init__(self, console: Path) -> None:
+        self._console = console
+        self._seen = False
+
+    def wait(self, timeout_s: float | None = None) -> bool:
+        if self._seen:
+            self._console.write_text("done")
+        self._seen, ended = True, self._seen
+        return ended
+
+    def kill(self) -> None:
+        raise AssertionError("it ends by itself")
+
+
+def test_last_words_are_what_was_waited_for(tmp_path: Path) -> None:
+    console = tmp_path / "console"
+    machine = Machine(name="x", process=LastWords(console), monitor=None, console=Console(console))
+    machine.wait_console("done", 5)
+    assert machine.status is not None
 
 
 class Late(BaseHTTPRequestHandler):
