@@ -24,12 +24,12 @@ class Architecture(enum.StrEnum):
             return None
 
 
-# What the kernel and compilers call those that they call otherwise.
+# Names the kernel and compilers use where they differ from Go's.
 KERNEL_SPELLINGS = {"x86_64": Architecture.AMD64, "x86-64": Architecture.AMD64, "aarch64": Architecture.ARM64}
 
 
 def host_architecture() -> Architecture | None:
-    """This host's architecture; None when it is none that anything can be built for."""
+    """This host's architecture; None when nothing can be built for it."""
     return Architecture.named(platform.machine().lower())
 
 

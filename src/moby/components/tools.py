@@ -32,7 +32,7 @@ from moby.formats.entry import Entry, Kind
 
 _QEMU = {Architecture.AMD64: "x86_64", Architecture.ARM64: "aarch64", Architecture.RISCV64: "riscv64"}
 # Where Debian, Arch, Fedora, QEMU itself and Homebrew put firmware, below the root; and what they call the code and the
-# empty variables that belong to it. Of those that want Secure Boot's keys enrolled, none.
+# empty variables that belong to it. None of these have Secure Boot keys enrolled.
 _FIRMWARE_DIRECTORIES = (
     "usr/share/OVMF",
     "usr/share/AAVMF",
@@ -61,7 +61,7 @@ _FIRMWARE = {
     ),
     Architecture.RISCV64: (("RISCV_VIRT_CODE.fd", "RISCV_VIRT_VARS.fd"),),
 }
-# Those that keep to the keys in their variables. Since Debian 13 the plain ones do not: they start everything.
+# Builds that enforce Secure Boot with the keys in their variables. Debian 13's plain builds enforce nothing.
 _SECURE_FIRMWARE: Mapping[Architecture, tuple[tuple[str, str], ...]] = {
     Architecture.AMD64: (
         ("OVMF_CODE_4M.secboot.fd", "OVMF_VARS_4M.fd"),

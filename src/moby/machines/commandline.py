@@ -193,7 +193,7 @@ def _firmware(firmware: Firmware | None) -> list[str]:
     variables = f"if=pflash,unit=1,format=raw,file={_value(firmware.variables)}"
     words = ["-drive", f"{code},readonly=on", "-drive", variables]
     if firmware.protected:
-        # It does not resume from sleep well; and a guest could not suspend this machine anyhow.
+        # OVMF with SMM resumes badly from S3, so S3 is off.
         words += ["-global", "driver=cfi.pflash01,property=secure,value=on", "-global", "ICH9-LPC.disable_s3=1"]
     return words
 

@@ -1,4 +1,4 @@
-"""What UEFI firmware says when it starts nothing: it waits for ever then, for somebody to press a key.
+"""What UEFI firmware says when it starts nothing: it waits forever then, for somebody to press a key.
 
 The texts are those of EDK II (``MdeModulePkg/Universal/BdsDxe``, ``ShellPkg``), on which OVMF and AAVMF are built.
 """
