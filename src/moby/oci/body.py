@@ -70,4 +70,5 @@ def _connection(response: httpx.Response) -> socket.socket | None:
     layer = stream.get_extra_info("ssl_object")
     if type(found) is socket.socket and layer is None:
         return found
-    return found if isinstance(found, ssl.SSLSocket) and layer is found else None
+    # A socket's own layer is an object of the interpreter; one of ``SSLObject`` is TLS within the socket's.
+    return found if isinstance(found, ssl.SSLSocket) and not isinstance(layer, ssl.SSLObject) else None

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
+import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
@@ -12,6 +13,7 @@ import pytest
 
 from moby import http
 from moby.errors import IntegrityError
+from moby.oci import blob, body
 from moby.oci.digest import Digest
 from moby.oci.store import Store
 from tests.support.docker_registry import make_certificate
@@ -46,10 +48,25 @@ def ranges(fake: FakeRegistry, made: MadeImage) -> list[str | None]:
     return [request.headers["Range"] for request in fake.asked(layer(made))]
 
 
+@pytest.fixture
+def direct(monkeypatch: pytest.MonkeyPatch) -> list[type]:
+    """The kinds of connection that were read from directly."""
+    seen: list[type] = []
+    receive = body._receive
+
+    def noted(connection: socket.socket, left: int, writer: blob.Writer, arrived: Callable[[int], None]) -> bool:
+        seen.append(type(connection))
+        return receive(connection, left, writer, arrived)
+
+    monkeypatch.setattr(body, "_receive", noted)
+    return seen
+
+
 def test_a_large_layer_comes_whole_in_one_request(
-    fake: FakeRegistry, puller: Puller, store: Store, made: MadeImage
+    fake: FakeRegistry, puller: Puller, store: Store, made: MadeImage, direct: list[type]
 ) -> None:
     assert puller.pull(f"{fake.host}/x:1", store) == ["large"]
+    assert direct == [socket.socket]
     assert ranges(fake, made) == [None]
     with store.open_blob(made.layer_descriptors[0].digest) as stream:
         assert Digest.of(stream.read()) == made.layer_descriptors[0].digest
@@ -115,7 +132,7 @@ def test_a_pull_that_fails_elsewhere_stops_in_the_middle(
     assert list((store.root / "ingest").iterdir()) == []
 
 
-def test_tls_is_no_different(store: Store, made: MadeImage, tmp_path: Path) -> None:
+def test_tls_is_no_different(store: Store, made: MadeImage, tmp_path: Path, direct: list[type]) -> None:
     certificate = make_certificate(tmp_path)
     settings = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     settings.load_cert_chain(certificate.certificate, certificate.key)
@@ -124,3 +141,4 @@ def test_tls_is_no_different(store: Store, made: MadeImage, tmp_path: Path) -> N
         fake.rules.append(first(made, Answer(body=made.layers[0], cut=3 << 20)))
         assert Puller(client).pull(f"{fake.host}/x:1", store) == ["large"]
         assert ranges(fake, made) == [None, f"bytes={3 << 20}-"]
+    assert direct == [ssl.SSLSocket]
