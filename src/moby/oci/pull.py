@@ -62,7 +62,7 @@ class Pull:
     """One pull from one place. ``documents`` are the manifests to store once all they point at is stored.
 
     The place knows it as ``locator``, the store keeps it as ``name`` with ``notes`` as annotations; both are the
-    reference's own where they are None.
+    reference's own where they are None. With ``expected`` no other image (its manifest's digest) is taken.
     """
 
     place: Place
@@ -70,6 +70,7 @@ class Pull:
     platform: Platform
     store: Store
     check: Check | None = None
+    expected: Digest | None = None
     locator: str | None = None
     name: str | None = None
     notes: Mapping[str, str] | None = None
@@ -138,6 +139,10 @@ class Pull:
             fix = f"it is there for {offered}" if offered else ""
             url = redact(self.place.url("manifests", locator))
             raise RegistryError(f"the image is not there for {self.platform}", where=url, fix=fix)
+        found = self.documents[-1].descriptor.digest
+        if self.expected not in (None, found):
+            what = f"its mirrors differ, or it changed while it was pulled: {self.expected} became {found}"
+            raise RegistryError(what, where=redact(self.place.url("manifests", locator)), fix="try again")
         if self.check is not None:
             self.check(document)
         self._bound(manifest)

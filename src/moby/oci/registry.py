@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Self, TypeVar
 
 from moby import log
 from moby.context import Context
-from moby.errors import ConfigError, IntegrityError, RegistryError
+from moby.errors import ConfigError, IntegrityError, RegistryError, UnreachableError
 from moby.oci.credentials import Logins
+from moby.oci.digest import Digest
 from moby.oci.endpoint import is_loopback, mirror, origin, parse_mirrors
 from moby.oci.image import Image
 from moby.oci.manifest import Platform
@@ -68,6 +69,7 @@ class Registry:
         self._keychain = keychain
         self._sleep = sleep
         self._own = ExitStack()
+        self._down: dict[str, str] = {}  # servers that could not be reached, with the advice
 
     def __enter__(self) -> Self:
         return self
@@ -110,7 +112,8 @@ class Registry:
     ) -> Image:
         """Put the image into ``store`` under its expanded name. ``check`` may refuse it before its blobs are pulled.
 
-        ``looked`` is what ``look`` said about it, if it was asked; where it was found, it is not looked up again.
+        ``looked`` is what ``look`` said about it, if it was asked; where it was found, it is not looked up again, and
+        elsewhere nothing but the same image is pulled.
 
         Raises ``RegistryError`` when nobody has it or answers, ``IntegrityError`` when what comes is not what was
         promised, ``PlatformError`` when it cannot be stored. In all these cases the name keeps its old meaning.
@@ -120,13 +123,10 @@ class Registry:
             def pull(remote: Remote) -> Image:
                 if looked is not None and looked.pull.place == remote:
                     return looked.pull.take()
-                return _pull(remote, reference, platform, store, check).run()
+                expected = looked.image.digest if looked is not None else None
+                return _pull(remote, reference, platform, store, check, expected=expected).run()
 
-            image = self.first(reference, pull)
-        if looked is not None and image.digest != looked.image.digest:
-            what = f"its mirrors differ, or it changed while it was pulled: {looked.image.digest} became {image.digest}"
-            raise RegistryError(what, where=f"pulling {reference}", fix="try again")
-        return image
+            return self.first(reference, pull)
 
     def push(
         self, name: str, reference: Reference, store: Store, *, override: bool = False, arch_tags: bool = False
@@ -157,13 +157,19 @@ class Registry:
     def first(self, reference: Reference, ask: Callable[[Remote], _Result]) -> _Result:
         """What ``ask`` gets from the first place that answers: the mirror, then the registry itself.
 
-        Raises the error of the last place, with what every place said.
+        One that could not be reached is not asked again. Raises the error of the last place, with what every place
+        said.
         """
         failures: list[RegistryError | IntegrityError] = []
         for remote in self._remotes(reference):
+            base = remote.endpoint.base
             try:
+                if (fix := self._down.get(base)) is not None:
+                    raise UnreachableError("not asked again: it cannot be reached", where=base, fix=fix)
                 return ask(remote)
             except (RegistryError, IntegrityError) as error:
+                if isinstance(error, UnreachableError):
+                    self._down[base] = error.fix
                 failures.append(error)
         raise _joined(reference, failures) from failures[-1]
 
@@ -205,11 +211,19 @@ class Registry:
         yield self.origin(reference)
 
 
-def _pull(remote: Remote, reference: Reference, platform: Platform, store: Store, check: Check | None) -> Pull:
+def _pull(
+    remote: Remote,
+    reference: Reference,
+    platform: Platform,
+    store: Store,
+    check: Check | None,
+    *,
+    expected: Digest | None = None,
+) -> Pull:
     from moby.oci.pull import Pull
 
     checks = (lambda document: check(document, remote)) if check is not None else None
-    return Pull(place=remote, reference=reference, platform=platform, store=store, check=checks)
+    return Pull(place=remote, reference=reference, platform=platform, store=store, check=checks, expected=expected)
 
 
 def _joined(reference: Reference, failures: list[RegistryError | IntegrityError]) -> RegistryError | IntegrityError:

@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from moby import log
-from moby.errors import IntegrityError, RegistryError, UnreachableError
+from moby.errors import IntegrityError, RegistryError
 from moby.oci.image import Image
 from moby.oci.manifest import Platform
 from moby.oci.reference import Reference
@@ -55,7 +55,6 @@ class ImageSource:
         self._engine = engine
         self._looked: dict[tuple[Reference, Platform], Looked] = {}
         self._told: set[tuple[Reference, Platform]] = set()
-        self._down: dict[str, str] = {}  # registries that could not be reached, with the advice
 
     @property
     def is_waiting(self) -> bool:
@@ -74,15 +73,17 @@ class ImageSource:
 
         Raises ``RegistryError`` or ``IntegrityError`` that lists every place looked in, in order, and what each said.
         """
-        return self._find(reference, platform, self._pull_it)
+        looked = self._looked.pop((reference, platform), None)
+        return self._find(reference, platform, partial(self._pull_it, looked=looked))
 
     def _find(self, reference: Reference, platform: Platform, ask: _Ask) -> Image:
         said: list[str] = []
         image = self._beside(reference, platform, said)
         if image is None:
-            image = self._stored(reference, platform, said)
-            image = image or self._from_registry(reference, said, lambda: ask(reference, platform))
-            if (reference, platform) not in self._looked:
+            stored = self._stored(reference, platform, said)
+            image = stored or self._from_registry(reference, said, lambda: ask(reference, platform))
+            # What is only looked at was verified then and is not in the store yet.
+            if stored is not None or (reference, platform) not in self._looked:
                 self._verify(image, reference, platform)
         other = bool(image.platform.architecture) and not platform.accepts(image.platform)
         if other and (reference, platform) not in self._told:
@@ -131,16 +132,10 @@ class ImageSource:
             raise self._missing(reference, [*said, f"{place}: not a registry's name: these images are built here"], fix)
         if self._registry is None or self._pull is PullPolicy.NEVER:
             raise self._missing(reference, [*said, f"{place}: not asked, as pulling is turned off"], "allow pulling")
-        if reference.registry in self._down:
-            again = f"{place}: not asked again: it cannot be reached"
-            raise self._missing(reference, [*said, again], self._down[reference.registry])
         try:
             return ask()
         except IntegrityError:
             raise
-        except UnreachableError as error:
-            self._down[reference.registry] = error.fix
-            raise self._missing(reference, [*said, *_answers(reference, error)], error.fix) from error
         except RegistryError as error:
             raise self._missing(reference, [*said, *_answers(reference, error)], error.fix) from error
 
@@ -150,9 +145,10 @@ class ImageSource:
 
         known = [name for name in self._store.names() if not name.startswith(LOCAL_PREFIX)]
         near = difflib.get_close_matches(str(reference), known, n=1, cutoff=0.8)
-        guess = f"did you mean {near[0]}, which is in the store? else " if near and near[0] != str(reference) else ""
+        guess = f"did you mean {near[0]}, which is in the store?" if near and near[0] != str(reference) else ""
         lines = "".join(f"\n  {number}. {each}" for number, each in enumerate(said, 1))
-        return RegistryError(f"image not found; looked in{lines}\n ", where=str(reference), fix=f"{guess}{fix}")
+        advice = " else ".join(filter(None, (guess, fix)))
+        return RegistryError(f"image not found; looked in{lines}\n ", where=str(reference), fix=advice)
 
     def _look(self, reference: Reference, platform: Platform) -> Image:
         assert self._registry is not None
@@ -162,9 +158,8 @@ class ImageSource:
             self._looked[reference, platform] = looked
         return looked.image
 
-    def _pull_it(self, reference: Reference, platform: Platform) -> Image:
+    def _pull_it(self, reference: Reference, platform: Platform, *, looked: Looked | None) -> Image:
         assert self._registry is not None
-        looked = self._looked.pop((reference, platform), None)
         return self._registry.pull(reference, platform, self._store, check=self._check(reference), looked=looked)
 
     def _check(self, reference: Reference) -> Check | None:

@@ -10,7 +10,7 @@ from moby.errors import RegistryError
 from moby.oci.digest import Digest
 from moby.oci.manifest import Platform
 from moby.oci.reference import Reference
-from moby.oci.registry import Registry
+from moby.oci.registry import Looked, Registry
 from moby.oci.resolve import ImageSource, PullPolicy
 from moby.oci.store import Store
 from tests.support.images import image
@@ -84,8 +84,39 @@ def test_an_image_that_a_mirror_has_but_cannot_give_is_pulled_elsewhere_if_it_is
         other = Reference.parse(f"{fake.host}/x:2")
         source.look(other, AMD64)
         mirror.rules.append(always(blobs, Answer(status=404)))
+        fake.requests.clear()
         with pytest.raises(RegistryError, match="its mirrors differ, or it changed while it was pulled"):
             source.resolve(other, AMD64)
+        assert store.names() == (str(reference),), "the name has moved"
+        assert fake.asked("/blobs/") == []
+
+
+def test_a_registry_that_is_down_does_not_keep_its_mirror_from_being_asked(
+    store: Store, fake: FakeRegistry, client: httpx.Client
+) -> None:
+    with FakeRegistry() as gone:
+        pass
+    digest = fake.put("b", "1", image([{"a": "1"}]))
+    registry = Registry(lambda: client, mirrors=[f"{gone.host}={fake.url}"], sleep=lambda seconds: None)
+    source = ImageSource(store, registry)
+    with pytest.raises(RegistryError, match="cannot be reached: "):
+        source.look(Reference.parse(f"{gone.host}/a:1"), AMD64)
+    assert source.resolve(Reference.parse(f"{gone.host}/b:1"), AMD64).digest == digest
+
+
+def test_a_mirror_that_is_down_is_asked_once(store: Store, fake: FakeRegistry, client: httpx.Client) -> None:
+    with FakeRegistry() as gone:
+        pass
+    registry = Registry(lambda: client, mirrors=[gone.url], sleep=lambda seconds: None)
+    source = ImageSource(store, registry)
+    said = []
+    for name in "ab":
+        with pytest.raises(RegistryError) as caught:
+            source.resolve(Reference.parse(f"{fake.host}/{name}:1"), AMD64)
+        said.append(str(caught.value).splitlines())
+    assert said[0][2].startswith(f"  2. mirror {gone.url}/v2/a/manifests/1: cannot be reached: ")
+    assert said[1][2] == f"  2. mirror {gone.url}: not asked again: it cannot be reached"
+    assert said[1][3].startswith(f"  3. registry {fake.host}: {fake.url}/v2/b/manifests/1: not found")
 
 
 def test_pull_always_asks_again_but_not_for_digests(store: Store, fake: FakeRegistry, registry: Registry) -> None:
@@ -134,6 +165,19 @@ def test_a_name_like_it_that_the_store_has_is_offered(store: Store, fake: FakeRe
         ImageSource(store, registry).look(Reference.parse(f"{fake.host}/ngnix:1.27"), AMD64)
     near = f"did you mean {fake.host}/nginx:1.27, which is in the store?"
     assert caught.value.fix == f"{near} else check the name and the tag"
+
+
+def test_a_name_like_it_is_the_only_advice_when_the_error_has_none(
+    store: Store, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: object, **more: object) -> Looked:
+        raise RegistryError("no")
+
+    image([{"a": "1"}]).save(store, "r.invalid/nginx:1")
+    monkeypatch.setattr(registry, "look", fail)
+    with pytest.raises(RegistryError) as caught:
+        ImageSource(store, registry).look(Reference.parse("r.invalid/ngnix:1"), AMD64)
+    assert caught.value.fix == "did you mean r.invalid/nginx:1, which is in the store?"
 
 
 def test_the_store_s_other_platforms_are_mentioned(store: Store, fake: FakeRegistry, registry: Registry) -> None:

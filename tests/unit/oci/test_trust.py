@@ -284,6 +284,21 @@ def test_an_image_that_was_put_over_a_signed_one_is_refused(
     refused(Builder(store, registry), name, "no good signature")
 
 
+def test_an_image_that_was_stored_between_looking_and_resolving_is_verified(
+    fake: FakeRegistry, store: Store, registry: Registry
+) -> None:
+    publish(fake, vector("simple"))
+    reference = Reference.parse(f"{fake.host}/x:1")
+    verifier = Verifier(trust=Trust(keys=(key("cosign"),)), store=store, registry=registry)
+    source = ImageSource(store, registry, verifier=verifier)
+    source.look(reference, AMD64)
+    image([{"evil": "1"}]).save(store, str(reference))
+    for ask in (source.look, source.resolve):
+        with pytest.raises(IntegrityError, match="no good signature"):
+            ask(reference, AMD64)
+    assert not source.is_waiting
+
+
 # What is asked for.
 
 
