@@ -38,7 +38,8 @@ def join(pieces: Iterable[Piece], out: BinaryIO) -> None:
 def joining(out: BinaryIO) -> Iterator[Callable[[Piece], None]]:
     """``join`` in a thread of its own, while later pieces are made: what it gives takes them one by one.
 
-    At the end all are written, or the thread's error is raised. When the block fails the rest is left out.
+    At the end all are written, or the thread's error is raised: by the next piece given, so that no more are made for
+    nothing. When the block fails the rest is left out.
     """
     pieces: queue.SimpleQueue[Piece | None] = queue.SimpleQueue()
     failures: list[BaseException] = []
@@ -52,11 +53,16 @@ def joining(out: BinaryIO) -> Iterator[Callable[[Piece], None]]:
             failures.append(error)
         spent_s.append(time.thread_time())
 
+    def take(piece: Piece) -> None:
+        if failures:
+            raise failures[0]
+        pieces.put(piece)
+
     thread = threading.Thread(target=work, name="join", daemon=True)
     thread.start()
     begin = time.perf_counter()
     try:
-        yield pieces.put
+        yield take
     except BaseException as error:
         failures.append(error)
     pieces.put(None)

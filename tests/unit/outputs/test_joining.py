@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,18 @@ def test_pieces_joined_while_others_are_made_are_the_same_file(tmp_path: Path) -
 def test_a_piece_that_cannot_be_read_fails_the_whole(tmp_path: Path) -> None:
     with (tmp_path / "out").open("wb", buffering=0) as out, pytest.raises(FileNotFoundError), joining(out) as take:
         take(Piece(tmp_path / "missing"))
+
+
+def test_no_more_pieces_are_made_once_one_failed(tmp_path: Path) -> None:
+    made = 0
+    full = Path("/dev/full")
+    no_space = pytest.raises(OSError, match="No space left")
+    with full.open("wb", buffering=0) as out, no_space, joining(out) as take:
+        while made < 500:
+            take(pieces(tmp_path)[2])
+            made += 1
+            time.sleep(0.01)
+    assert made < 500
 
 
 def test_what_fails_the_maker_ends_the_joining(tmp_path: Path) -> None:
