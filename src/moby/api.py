@@ -118,17 +118,22 @@ def _for_config(options: BuildOptions, config: Config, job: outputs.Job) -> Buil
     root = options.root
     if verity and not root and all(format.partitioned for format in job.formats):
         root = outputs.RootKind.SQUASHFS.value
-    on_disk = root not in ("", *Layout)
-    for format in job.formats:
-        if on_disk and not format.partitioned:
-            raise ConfigError(f"{format.name} has no disk for a root", where="--root", fix="build raw-efi, say")
-        if verity and not (on_disk or format.stage1):
-            fix = "build kernel+squashfs, or a disk such as raw-efi"
-            raise ConfigError(f"the root of {format.name} is not on a disk", where="--verity", fix=fix)
-    if options.size:
-        outputs.parse_size(options.size)
-    _signer(options)
-    return replace(options, verity=verity, root=root)
+    options = replace(options, verity=verity, root=root)
+    outputs.check_settings(job, _told(options))
+    return options
+
+
+def _told(options: BuildOptions) -> outputs.Settings:
+    """What options alone tell the outputs. Raises ``ConfigError``."""
+    in_ram = options.root in (*Layout,)
+    return outputs.Settings(
+        decompress_kernel=options.decompress_kernel,
+        disk_bytes=outputs.parse_size(options.size) if options.size else 0,
+        root=outputs.RootKind(options.root) if options.root and not in_ram else None,
+        layout=Layout(options.root) if in_ram else None,
+        verity=options.verity,
+        signer=_signer(options),
+    )
 
 
 def _settings(
@@ -140,26 +145,20 @@ def _settings(
     context: Context,
 ) -> outputs.Settings:
     """What the outputs of ``job`` are told; the boot component is built when a format needs it."""
-    in_ram = options.root in (*Layout,)
-    on_disk = "" if in_ram else options.root
+    told = _told(options)
     platform = Platform(os="linux", architecture=target.value)
 
     def component(name: str) -> outputs.BootCode:
         return outputs.BootCode(store, components.image(components.recipe(name), platform))
 
     boot_code = component("boot") if any(format.boot_code for format in job.formats) else None
-    stage1 = component("stage1") if on_disk or any(format.stage1 for format in job.formats) else None
-    return outputs.Settings(
-        decompress_kernel=options.decompress_kernel,
-        disk_bytes=outputs.parse_size(options.size) if options.size else 0,
+    stage1 = component("stage1") if told.root or any(format.stage1 for format in job.formats) else None
+    return replace(
+        told,
         boot_code=boot_code,
         stage1=stage1,
         rpi_code=component("boot-rpi") if any(format.rpi_code for format in job.formats) else None,
-        root=outputs.RootKind(on_disk) if on_disk else None,
-        layout=Layout(options.root) if in_ram else None,
         cache=context.work,
-        verity=options.verity,
-        signer=_signer(options),
         sbom=sbom(options, context),
     )
 
@@ -218,7 +217,7 @@ def _tell(
     from moby.evidence import provenance
 
     asked = {key: value for key, value in asdict(options).items() if key not in _NOT_IN_BYTES}
-    codes = {"boot": settings.boot_code, "stage1": settings.stage1}
+    codes = {"boot": settings.boot_code, "stage1": settings.stage1, "boot-rpi": settings.rpi_code}
     timed = options.sbom_current_time or "SOURCE_DATE_EPOCH" in context.environment
     build = provenance.Build(
         plan=decided,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import io
 import tarfile
 from pathlib import Path
@@ -14,6 +15,10 @@ from moby.api import bootable
 from moby.artifact import Architecture, Artifact, Firmware
 from moby.context import Context
 from moby.errors import ConfigError
+from moby.formats.authenticode import Signer
+
+# A build that gets as far as pulling fails otherwise.
+NEVER_PULLED = "init: [127.0.0.1:1/never-pulled]"
 
 
 def artifact(firmware: Firmware) -> Artifact:
@@ -74,18 +79,33 @@ def test_unknown_names_of_the_package_are_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "options", "said"),
+    ("text", "formats", "options", "said"),
     [
-        ("verity: true", {}, "the root of kernel\\+initrd is not on a disk"),
-        ("", {"verity": True}, "the root of kernel\\+initrd is not on a disk"),
-        ("", {"root": "squashfs"}, "kernel\\+initrd has no disk for a root"),
-        ("", {"size": "much"}, "unable to parse disk size"),
-        ("", {"sign_key": Path("k")}, "a signature needs a key and its certificate"),
+        ("verity: true", [], {}, "the root of kernel\\+initrd is not on a disk"),
+        ("", [], {"verity": True}, "the root of kernel\\+initrd is not on a disk"),
+        ("", [], {"root": "squashfs"}, "kernel\\+initrd has no disk for a root"),
+        ("", [], {"size": "much"}, "unable to parse disk size"),
+        ("", [], {"sign_key": Path("k")}, "a signature needs a key and its certificate"),
+        ("", ["kernel+iso"], {"verity": True}, "kernel\\+iso has no room for a hash tree"),
+        ("verity: true", ["kernel+squashfs", "iso-efi"], {}, "iso-efi has no room for a hash tree"),
+        ("", ["raw-bios"], {"size": "3000G"}, "a disk of 3000 GiB for raw-bios, whose FAT file system has 2 TiB"),
     ],
 )
 def test_options_that_do_not_fit_are_refused_first(
-    text: str, options: dict[str, Any], said: str, tmp_path: Path, context: Context
+    text: str, formats: list[str], options: dict[str, Any], said: str, tmp_path: Path, context: Context
 ) -> None:
-    (tmp_path / "a.yml").write_text(f"init: [127.0.0.1:1/never-pulled]\n{text}\n")
+    (tmp_path / "a.yml").write_text(f"{NEVER_PULLED}\n{text}\n")
+    told = moby.BuildOptions(**options)
     with pytest.raises(ConfigError, match=said):
-        moby.build(tmp_path / "a.yml", directory=tmp_path, options=moby.BuildOptions(**options), context=context)
+        moby.build(tmp_path / "a.yml", formats=formats, directory=tmp_path, options=told, context=context)
+
+
+def test_a_key_that_would_sign_nothing_is_refused_first(tmp_path: Path, context: Context) -> None:
+    signer = Signer.create("test", valid_from=datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC))
+    key, certificate = tmp_path / "db.key", tmp_path / "db.crt"
+    key.write_bytes(signer.key_pem)
+    certificate.write_bytes(signer.certificate_pem)
+    (tmp_path / "a.yml").write_text(NEVER_PULLED)
+    told = moby.BuildOptions(sign_key=key, sign_certificate=certificate)
+    with pytest.raises(ConfigError, match="nothing of kernel\\+initrd would be signed"):
+        moby.build(tmp_path / "a.yml", directory=tmp_path, options=told, context=context)

@@ -15,7 +15,7 @@ from moby.artifact import Artifact
 from moby.oci.store import Store
 from moby.outputs import job
 from moby.outputs.format import Format
-from moby.outputs.job import Job, default_name
+from moby.outputs.job import Job, check_settings, default_name
 from moby.outputs.settings import BootCode, RootKind, Settings, parse_size
 from moby.plan import Plan
 
@@ -27,6 +27,7 @@ __all__ = [
     "RootKind",
     "Settings",
     "check",
+    "check_settings",
     "default_name",
     "parse_size",
     "write",
@@ -125,5 +126,5 @@ def write(
 
     wanted = check(formats=formats, name=name, directory=directory, output=output, architecture=plan.architecture)
     settings = settings or Settings()
-    job.check_settings(wanted, settings)
+    check_settings(wanted, settings)
     return writing.write(wanted, plan, store, stdout=stdout, settings=settings)

@@ -72,23 +72,35 @@ def choose(
 
 
 def check_settings(job: Job, settings: Settings) -> None:
-    """Raise ``ConfigError`` when a format cannot be made as it is told to be, before any of them is."""
+    """Raise ``ConfigError`` when a format cannot be made as it is told to be.
+
+    Only what options say is looked at, so this can be asked before anything is pulled.
+    """
     if settings.signer is not None and all(format.firmware is not Firmware.EFI for format in job.formats):
         named = ", ".join(format.name for format in job.formats)
         what = f"nothing of {named} would be signed: only EFI programs are"
         raise ConfigError(what, where="--sign-key", fix="build uki, or a disk such as raw-efi")
     for format in job.formats:
-        if settings.verity and not format.verity:
-            what = f"an ISO image such as {format.name} has no room for a hash tree"
-            raise ConfigError(what, where="--verity", fix="build kernel+squashfs, or a disk such as raw-efi")
-        alone = settings.root is None
-        if format.partitioned and alone and settings.disk_bytes > MOST_DISK_BYTES:
-            what = (
-                f"a disk of {settings.disk_bytes >> 30} GiB for {format.name}, whose FAT file system has 2 TiB at most"
-            )
-            raise ConfigError(
-                what, where="--size", fix="give a smaller one, or --root squashfs and a disk such as raw-efi"
-            )
+        _check_root(format, settings)
+        if format.partitioned and settings.root is None and settings.disk_bytes > MOST_DISK_BYTES:
+            size = f"{settings.disk_bytes >> 30} GiB"
+            what = f"a disk of {size} for {format.name}, whose FAT file system has 2 TiB at most"
+            fix = "give a smaller one, or --root squashfs and a disk such as raw-efi"
+            raise ConfigError(what, where="--size", fix=fix)
+
+
+def _check_root(format: Format, settings: Settings) -> None:
+    """A root on a disk needs a disk; a hash tree such a root, and room beside it."""
+    if settings.root is not None and not format.partitioned:
+        raise ConfigError(f"{format.name} has no disk for a root", where="--root", fix="build raw-efi, say")
+    if not settings.verity:
+        return
+    fix = "build kernel+squashfs, or a disk such as raw-efi"
+    if settings.root is None and not format.stage1:
+        raise ConfigError(f"the root of {format.name} is not on a disk", where="--verity", fix=fix)
+    if not format.verity:
+        what = f"an ISO image such as {format.name} has no room for a hash tree"
+        raise ConfigError(what, where="--verity", fix=fix)
 
 
 def _look_up(table: Mapping[str, Format], name: str) -> Format:
