@@ -1,4 +1,4 @@
-"""How an image is made: what `moby build` can be told."""
+"""How an image is made: what ``moby build`` can be told."""
 
 from __future__ import annotations
 
@@ -16,13 +16,12 @@ class BuildOptions:
     """How an image is made; every field has the default of ``moby build`` without flags.
 
     ``architecture`` is the target's name, this host's when empty. ``pull`` asks the registry even for images the store
-    has. ``decompress_kernel`` writes the kernel unpacked. ``size`` is the least size of disks, such as ``2G``.
-    ``root`` is ``squashfs`` or ``erofs`` for disks
-    with a root of their own; ``verity`` has the kernel check it.
-    ``sign_key`` and ``sign_certificate`` are PEM files that EFI programs are signed with. ``sbom``
-    is where the image holds its SBOM, ``""`` for none; it says the build's time if ``sbom_current_time``, else a fixed
-    one. ``keys`` are files of public keys beside those of the YAML's ``trust:``; ``policy`` is ``require`` or ``warn``
-    about images without a good signature. ``provenance`` writes ``NAME.provenance.json`` beside what is built.
+    has. ``decompress_kernel`` writes the kernel unpacked. ``size`` is the least size of disks, such as ``2G``. ``root``
+    is ``squashfs`` or ``erofs`` for disks with a root of their own; ``verity`` has the kernel check it. ``sign_key``
+    and ``sign_certificate`` are PEM files that EFI programs are signed with. ``sbom`` is where the image holds its
+    SBOM, ``""`` for none; it says the build's time if ``sbom_current_time``, else a fixed one. ``keys`` are files of
+    public keys beside those of the YAML's ``trust:``; ``policy`` is ``require`` or ``warn`` about images without a good
+    signature. ``provenance`` writes ``NAME.provenance.json`` beside what is built.
 
     ``docker`` asks the Docker or Podman engine of this host before the store, unless ``pull``. ``lock`` is the file
     that pins images, by default the ``moby.lock`` beside the last YAML file if there is one; ``locked`` refuses images
