@@ -93,8 +93,20 @@ def purl_reference(locator: str) -> dict[str, str]:
 
 
 def verification_code(sha1s: Iterable[str]) -> str:
-    """The code over all files of a package (clause 7.9): SHA-1 (hex) of their sorted SHA-1s, joined."""
-    return hashlib.sha1("".join(sorted(sha1s)).encode()).hexdigest()
+    """The code over all files of a package (clause 7.9): SHA-1 (hex) of their sorted SHA-1s, joined; empty without any.
+
+    Takes 20 bytes for each: they are sorted by their first byte as they come, and only then among their like.
+    """
+    by_first = [bytearray() for _ in range(256)]
+    for sha1 in sha1s:
+        digest = bytes.fromhex(sha1)
+        by_first[digest[0]] += digest
+    if not any(by_first):
+        return ""
+    code = hashlib.sha1()
+    for found in by_first:
+        code.update(b"".join(sorted(found[at : at + 20] for at in range(0, len(found), 20))).hex().encode())
+    return code.hexdigest()
 
 
 def analyzed(code: str) -> dict[str, object]:

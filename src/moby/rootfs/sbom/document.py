@@ -73,8 +73,7 @@ class Document:
         for part, fragment in self._given:
             code = fragment.code
             if part.key in self._gone:
-                sha1s = [spdx.sha1_of(line) for line in self._kept_files(part, fragment)]
-                code = spdx.verification_code(sha1s) if sha1s else ""
+                code = spdx.verification_code(spdx.sha1_of(line) for line in self._kept_files(part, fragment))
             yield (spdx.line(part.package(code)),)
         if self._own:
             yield (spdx.line(configuration(spdx.verification_code(map(spdx.sha1_of, self._own)))),)

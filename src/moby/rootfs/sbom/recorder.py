@@ -29,7 +29,7 @@ class Recorder:
         self._count = 0
         self._attested: set[str] = set()
         self._packages = 0
-        self._sha1s: list[str] = []
+        self._sha1s = bytearray()
         for number, descriptor in enumerate(part.statements):
             text = store.read_blob(descriptor.digest, attestations.MAX_BYTES).decode("utf-8", "replace")
             document = Attested(text, owner=part.id, number=number, prefix=part.prefix, where=str(descriptor.digest))
@@ -76,18 +76,19 @@ class Recorder:
             identifier = f"{self._id}-{self._count}"
             self.writer.add("files", spdx.file_line(identifier, path, sha1))
             self.writer.add("relationships", spdx.relationship(self._id, "CONTAINS", identifier))
-            self._sha1s.append(sha1)
+            self._sha1s += bytes.fromhex(sha1)
         self._count += 1
 
     def _add(self, section: str, line: bytes) -> None:
         """One element; a file belongs to the image."""
         self.writer.add(section, line)
         if section == "files":
-            self._sha1s.append(spdx.sha1_of(line))
+            self._sha1s += bytes.fromhex(spdx.sha1_of(line))
             contains = spdx.relationship(self.part.id, "CONTAINS", spdx.id_of(line).decode())
             self.writer.add("relationships", contains)
 
     @property
     def code(self) -> str:
         """The verification code of the files so far; empty when there are none."""
-        return spdx.verification_code(self._sha1s) if self._sha1s else ""
+        sha1s = self._sha1s
+        return spdx.verification_code(sha1s[at : at + 20].hex() for at in range(0, len(sha1s), 20))
