@@ -12,7 +12,8 @@ from tests.support import efi, images
 
 _SECTOR = 512
 _SYSLINUX = b"\r\nSYSLINUX 6.04 test \0"
-_RPI = (
+# The files that ``boot-rpi`` must have.
+RPI = (
     "usr/share/doc/raspi-firmware/copyright",
     "usr/lib/u-boot/rpi_3/u-boot.bin",
     *(f"usr/lib/raspi-firmware/{name}" for name in rpi3.FIRMWARE_FILES),
@@ -58,7 +59,7 @@ def settings(store: Store, *, disk_bytes: int = 0, root: RootKind | None = None)
     }
     boot = images.image([files]).save(store, "localhost/moby/boot")
     stage1 = images.image([{"init": b"\x7fELF init"}]).save(store, "localhost/moby/stage1")
-    rpi = images.image([dict.fromkeys(_RPI, b"firmware" * 999)]).save(store, "localhost/moby/boot-rpi")
+    rpi = images.image([dict.fromkeys(RPI, b"firmware" * 999)]).save(store, "localhost/moby/boot-rpi")
     return Settings(
         boot_code=BootCode(store, boot),
         stage1=BootCode(store, stage1),

@@ -16,11 +16,13 @@ import moby
 from moby import proc
 from moby.cli.main import main
 from moby.components.attest import document
+from moby.components.build import Components
 from moby.components.lock import Package
 from moby.context import Context
 from moby.errors import ConfigError
 from moby.oci import attestations
 from moby.oci.store import Store
+from tests.support import bootcode
 from tests.support.images import image
 
 TEXT = b"""
@@ -87,6 +89,20 @@ def test_everything_that_went_in_is_listed(context: Context) -> None:
     locked = found["pkg:deb/debian/libc6@2.41-12%2Bdeb13u1?arch=amd64&distro=trixie"]
     assert locked["digest"] == {"sha256": "ab" * 32}
     assert len(found) == 5
+
+
+def test_the_firmware_of_a_pi_is_listed(context: Context) -> None:
+    store = Store(context.store)
+    kernel = image([{"kernel": bootcode.KERNEL, "kernel.tar": bootcode.MODULES}], architecture="arm64")
+    kernel.save(store, "docker.io/library/k")
+    firmware = image([dict.fromkeys(bootcode.RPI, b"firmware")], architecture="arm64")
+    name = str(Components(context, store).reference("boot-rpi"))
+    firmware.save(store, name)
+    Path("pi.yml").write_text("kernel: {image: k}")
+    options = moby.BuildOptions(architecture="arm64", provenance=True)
+    moby.build("pi.yml", formats=["rpi3"], options=options, context=context)
+    listed = dependencies(json.loads(Path("pi.provenance.json").read_text()))
+    assert listed[name]["annotations"] == {"platform": "linux/arm64", "used": "boot-rpi"}
 
 
 def test_parameters_are_what_was_asked_for(context: Context) -> None:
