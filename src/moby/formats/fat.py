@@ -73,13 +73,19 @@ class Volume:
     align_bytes: int = 1 << 20
 
 
-def layout(files: Mapping[str, Content | None], volume: Volume) -> Layout:
+def layout(files: Mapping[str, Content | None], volume: Volume, *, too_large: str = "") -> Layout:
     """Decide where each file goes. Paths are relative and ``/``-separated; None is a directory that may be empty.
+
+    ``too_large`` is what to do when a file is.
 
     Raises ``ConfigError`` when the contents do not fit ``at_most_bytes``, for a file over 4 GiB - 1, a name that FAT
     cannot have or has already, a directory of more than 65,536 entries, and a label that cannot be.
     """
     _check_label(volume.label)
+    for path, content in files.items():
+        if content is not None and content.size > MAX_FILE_BYTES:
+            what = f"a file of {content.size} bytes cannot be in a FAT file system, whose limit is 4 GiB"
+            raise ConfigError(what, where=path, fix=too_large)
     root = _tree(files, labelled=bool(volume.label))
     return Layout(volume, _geometry(root, volume), root)
 
@@ -273,9 +279,6 @@ def _tree(files: Mapping[str, Content | None], *, labelled: bool) -> _Node:
 
 def _add(root: _Node, path: str, content: Content | None) -> None:
     """Put one file or directory in its place, with the directories that lead there."""
-    if content is not None and content.size > MAX_FILE_BYTES:
-        size = f"{content.size} bytes"
-        raise ConfigError(f"a file of {size} cannot be in a FAT file system, whose limit is 4 GiB", where=path)
     node = root
     parts = path.split("/")
     for depth, part in enumerate(parts, 1):

@@ -7,13 +7,12 @@ second partition (``--root``). The EFI image has a GPT and the unified kernel im
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from moby.artifact import Firmware
-from moby.errors import ConfigError
 from moby.formats import fat, gpt, mbr
 from moby.formats.content import Content
 from moby.formats.fatgeometry import Kind
@@ -54,6 +53,11 @@ def volume(source: Source, *, kind: Kind | None = None) -> fat.Volume:
     )
 
 
+def layout(files: Mapping[str, Content | None], volume: fat.Volume) -> fat.Layout:
+    """``fat.layout``, with advice for a kernel or initrd that is too large for FAT. Raises ``ConfigError``."""
+    return fat.layout(files, volume, too_large="keep the root out of it: a disk with --root squashfs, or iso-efi")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Payload:
     """What a disk boots; ``root`` is the file system of a partition of its own, None where the initrd is the root."""
@@ -87,9 +91,9 @@ def _program(source: Source, payload: _Payload) -> Path:
 
 def _make_efi(source: Source, path: Path) -> None:
     payload = _payload(source)
-    files = {uki.DEFAULT_PROGRAM[source.architecture]: content(_program(source, payload))}
-    layout = fat.layout(files, volume(source, kind=Kind.FAT32))
-    places = _places(layout, payload)
+    files = {uki.DEFAULT_PROGRAM[source.architecture]: Content.file(_program(source, payload))}
+    boot = layout(files, volume(source, kind=Kind.FAT32))
+    places = _places(boot, payload)
     partitions = [
         gpt.Partition(
             type=gpt.EFI_SYSTEM if number == 0 else gpt.LINUX,
@@ -104,29 +108,20 @@ def _make_efi(source: Source, path: Path) -> None:
     table = gpt.Table(partitions=tuple(partitions), disk_id=source.plan_id("disk"))
     with path.open("w+b") as out:
         gpt.write(table, out, disk_bytes=_disk_bytes(source, places))
-        layout.write(out, offset=PARTITION_BYTES)
+        boot.write(out, offset=PARTITION_BYTES)
         _put_root(payload, places, out)
-
-
-def content(path: Path) -> Content:
-    """A file for the FAT file system. Raises ``ConfigError`` when it is too large for one."""
-    made = Content.file(path)
-    if made.size > fat.MAX_FILE_BYTES:
-        what = f"a file of {made.size} bytes cannot be in a FAT file system, whose limit is 4 GiB"
-        raise ConfigError(what, where=path.name, fix="keep the root out of it: --root squashfs")
-    return made
 
 
 def _make_bios(source: Source, path: Path) -> None:
     payload, loader = _payload(source), bios.loader(source)
     settings = bios.configuration(payload.cmdline, kernel="/kernel", initrd="/initrd.img")
     files = {
-        "kernel": content(payload.kernel),
-        "initrd.img": content(payload.initrd),
+        "kernel": Content.file(payload.kernel),
+        "initrd.img": Content.file(payload.initrd),
         "syslinux.cfg": Content.of(settings),
     }
-    layout = fat.layout({**files, **loader.files}, volume(source))
-    places = _places(layout, payload)
+    boot = layout({**files, **loader.files}, volume(source))
+    places = _places(boot, payload)
     partitions = [
         mbr.Partition(
             type=mbr.FAT32_LBA if number == 0 else mbr.LINUX,
@@ -141,17 +136,17 @@ def _make_bios(source: Source, path: Path) -> None:
     table = mbr.Table(partitions=tuple(partitions), disk_id=source.plan_id("disk").time_low, boot_code=code)
     with path.open("w+b") as out:
         out.write(mbr.pack(table, disk_bytes=disk_bytes))
-        layout.write(out, offset=PARTITION_BYTES)
-        loader.install(layout, out, offset=PARTITION_BYTES)
+        boot.write(out, offset=PARTITION_BYTES)
+        loader.install(boot, out, offset=PARTITION_BYTES)
         _put_root(payload, places, out)
         out.truncate(disk_bytes)
 
 
-def _places(layout: fat.Layout, payload: _Payload) -> list[tuple[int, int]]:
+def _places(boot: fat.Layout, payload: _Payload) -> list[tuple[int, int]]:
     """Offset and size of each partition: the FAT one, then the root's."""
-    places = [(PARTITION_BYTES, layout.size_bytes)]
+    places = [(PARTITION_BYTES, boot.size_bytes)]
     if payload.root is not None:
-        end = PARTITION_BYTES + layout.size_bytes
+        end = PARTITION_BYTES + boot.size_bytes
         size = payload.root.stat().st_size
         places.append((end + -end % PARTITION_BYTES, size))
     return places

@@ -38,7 +38,7 @@ def make_efi_image(source: Source, program: Path, path: Path) -> None:
     files = {uki.DEFAULT_PROGRAM[source.architecture]: Content.file(program)}
     volume = fat.Volume(label=disk.LABEL, number=source.plan_id("efi").time_low, time_s=FIXED_MTIME_S)
     with path.open("w+b") as out:
-        fat.layout(files, volume).write(out)
+        disk.layout(files, volume).write(out)
 
 
 def options(source: Source, boot: tuple[eltorito.BootImage, ...]) -> iso9660.Options:

@@ -13,7 +13,7 @@ from moby import log
 from moby.errors import ConfigError
 from moby.formats import authenticode
 from moby.formats.authenticode import Signer
-from moby.outputs import FORMATS, RootKind, Settings, disk, parse_size, write
+from moby.outputs import FORMATS, RootKind, Settings, parse_size, write
 from tests.support import bootcode, circumstances
 from tests.support.images import Node, image
 from tests.support.roots import Root, root
@@ -62,14 +62,27 @@ def test_a_disk_too_large_for_a_vhd_is_refused(name: str, tmp_path: Path) -> Non
     assert "2045 GiB cannot be a VHD, whose limit is 2040 GiB (use vhdx)" in str(error)
 
 
-def test_an_initrd_over_4_gib_is_refused_with_a_way_out(tmp_path: Path) -> None:
-    large = tmp_path / "initrd"
-    with large.open("wb") as out:
-        out.truncate(4 << 30)
-    with pytest.raises(ConfigError) as caught:
-        disk.content(large)
-    assert "initrd: a file of 4294967296 bytes" in str(caught.value)
-    assert "--root squashfs" in caught.value.fix
+@pytest.mark.parametrize(
+    ("name", "part", "where"),
+    [
+        ("raw-bios", "moby.outputs.disk.bios.boot_files", "initrd.img"),
+        ("raw-efi", "moby.outputs.disk.uki.program", "EFI/BOOT/BOOTX64.EFI"),
+        ("iso-efi-initrd", "moby.outputs.iso.uki.program", "EFI/BOOT/BOOTX64.EFI"),
+    ],
+)
+def test_what_is_over_4_gib_is_refused_with_a_way_out(
+    name: str, part: str, where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small, large = tmp_path / "small", tmp_path / "large"
+    for path, size in ((small, 1), (large, 4 << 30)):
+        with path.open("wb") as out:
+            out.truncate(size)
+    made = {"kernel": small, "initrd.img": large} if part.endswith("boot_files") else large
+    monkeypatch.setattr(part, lambda source: made)
+    error = refused(tmp_path, [name])
+    assert error.where == where
+    assert error.what == "a file of 4294967296 bytes cannot be in a FAT file system, whose limit is 4 GiB"
+    assert error.fix == "keep the root out of it: a disk with --root squashfs, or iso-efi"
 
 
 def signer() -> Signer:
