@@ -29,9 +29,6 @@ that source: names, are looked at by moby build, which tells everything wrong be
 """
 
 
-_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
-
-
 def configure(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``moby validate``."""
     parser.description = "Check YAML files, merged in order; - reads stdin. Status 0 when they are valid, 1 when not."
@@ -73,6 +70,7 @@ def check(found: load.Draft, context: Context) -> None:
     if not found.is_readable or not any_at_hand(found.config, context.store / "index.json"):
         found.checked()
         return
+    from moby.artifact import Architecture, host_architecture
     from moby.oci.at_hand import AtHand
     from moby.oci.store import Store
     from moby.plan import plan
@@ -80,7 +78,7 @@ def check(found: load.Draft, context: Context) -> None:
     def exists(path: Path) -> os.stat_result:
         return os.stat_result((stat.S_IFREG, *[0] * 9))
 
-    target = _ARCHITECTURES.get(os.uname().machine, "amd64")
+    target = host_architecture() or Architecture.AMD64
     images = AtHand(Store(context.store))
     plan(found.config, images, architecture=target, look=exists, known=found.faults, order=found.files)
 

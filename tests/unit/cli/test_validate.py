@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import json
+import platform
 import sys
 from pathlib import Path
 
@@ -89,6 +90,18 @@ def test_notices_of_an_old_file(here: Path, capsys: pytest.CaptureFixture[str]) 
     said = capsys.readouterr()
     assert said.out == "a.yml: valid\n"
     assert said.err.startswith("notice: a.yml:1:1: init is a list now")
+
+
+@pytest.mark.parametrize(("host", "meant"), [("riscv64", "riscv64"), ("aarch64", "arm64"), ("s390x", "amd64")])
+def test_labels_are_those_of_this_hosts_images(
+    host: str, meant: str, here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(platform, "machine", lambda: host)
+    made = image([{"a": "1"}], config={"Labels": {LABEL: "pids: host"}}, architecture=meant)
+    made.save(Store(here / "store"), "docker.io/library/known:1")
+    (here / "a.yml").write_text("services: [{name: s, image: 'known:1'}]\n")
+    assert main(["validate", "--cache", str(here / "store"), "a.yml"]) == 1
+    assert "unknown key 'pids'" in capsys.readouterr().err
 
 
 def test_labels_of_images_in_the_store_are_checked_and_others_not_asked_for(
