@@ -118,9 +118,10 @@ def container_lines(facts: ContainerFacts) -> Iterator[str]:
         yield f"  {each.key}: {json.dumps(each.value, ensure_ascii=False)}"
         yield f"      from {' and '.join(each.origins)}"
     rest = {each.key: _SILENT.get(each.key, each.value) for each in facts.settings if each.origins == ("default",)}
-    valued = (f"{key}: {json.dumps(value)}" for key, value in rest.items() if not _is_nothing(value))
-    yield f"  by default: {', '.join(valued)}"
-    yield f"  by default nothing: {', '.join(key for key, value in rest.items() if _is_nothing(value))}"
+    if valued := [f"{key}: {json.dumps(value)}" for key, value in rest.items() if not _is_nothing(value)]:
+        yield f"  by default: {', '.join(valued)}"
+    if unset := [key for key, value in rest.items() if _is_nothing(value)]:
+        yield f"  not set: {', '.join(unset)}"
 
 
 def _is_nothing(value: object) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -116,6 +117,23 @@ def test_where_paths_come_from(made: tuple[Config, Plan, Store], golden: Callabl
 def test_where_settings_come_from(made: tuple[Config, Plan, Store], golden: Callable[[str, str], None]) -> None:
     found = explain.containers(made[0], made[1], "web")
     golden("evidence/container.txt", "\n".join(line for each in found for line in command.container_lines(each)) + "\n")
+
+
+@pytest.mark.parametrize(
+    ("settings", "last"),
+    [
+        ({"uid": 0, "devices": ()}, ["  by default: uid: 0", "  not set: devices"]),
+        ({"uid": 0}, ["  by default: uid: 0"]),
+        ({"devices": ()}, ["  not set: devices"]),
+        ({}, []),
+    ],
+)
+def test_lines_of_defaults_are_there_when_they_say_something(
+    settings: dict[str, object], last: list[str], made: tuple[Config, Plan, Store]
+) -> None:
+    (facts,) = explain.containers(made[0], made[1], "web")
+    told = tuple(explain.Setting(key=key, value=value, origins=("default",)) for key, value in settings.items())
+    assert list(command.container_lines(replace(facts, settings=told)))[4:] == last
 
 
 def test_a_name_used_twice_is_explained_twice(made: tuple[Config, Plan, Store]) -> None:
