@@ -55,7 +55,11 @@ def configure(parser: Parser) -> None:
     )
     add_image_options(parser)
     parser.add_argument(
-        "--input-tar", "-input-tar", type=Path, metavar="TAR", help="an earlier build; what is unchanged is kept anyway"
+        "--input-tar",
+        "-input-tar",
+        type=Path,
+        metavar="TAR",
+        help="accepted for compatibility and not read: unchanged parts come from the cache",
     )
     parser.add_argument(
         "--provenance",

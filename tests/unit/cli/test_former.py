@@ -91,6 +91,13 @@ def test_an_input_tar_is_taken_and_changes_nothing(here: Path) -> None:
     assert (here / "b.tar").read_bytes() == (here / "c.tar").read_bytes() != (here / "a.tar").read_bytes()
 
 
+def test_help_says_that_an_input_tar_is_not_read(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["build", "--help"])
+    said = " ".join(capsys.readouterr().out.split())
+    assert "accepted for compatibility and not read: unchanged parts" in said
+
+
 @pytest.mark.parametrize(
     ("words", "what"),
     [
