@@ -104,7 +104,7 @@ def _fault(model: type[Spec], places: Places, error: ErrorDetails) -> Fault:
         return Fault(path=path, what=f"{value} is out of range", fix=error["msg"].replace("Input should", "it must"))
     expected = context["expected"] if kind == "expected" else _EXPECTED.get(kind, error["msg"])
     written = places.written.get(path)
-    fix = hints.mend(kind, path, value, written, keys(_model_at(model, path)))
+    fix = hints.mend(kind, path, value, places.written, keys(_model_at(model, path)))
     return Fault(path=path, what=f"expected {expected}, got {describe(value, written)}", fix=fix)
 
 

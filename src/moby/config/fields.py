@@ -53,9 +53,8 @@ class Bind:
         """The bind that ``text`` spells."""
         parts = text.split(":")
         if len(parts) < 2:
-            raise ConfigError(
-                f"bind {text!r} has no ':'", fix=f"write where it goes: {text}:/{text.lstrip('/') or 'path'}"
-            )
+            fix = f"write where it goes: {text or 'SOURCE'}:/{text.lstrip('/') or 'path'}"
+            raise ConfigError(f"bind {text!r} has no ':'", fix=fix)
         if len(parts) > 3:
             raise ConfigError(
                 f"bind {text!r} has too many ':'", fix="write SOURCE:DESTINATION or SOURCE:DESTINATION:OPTIONS"

@@ -41,7 +41,7 @@ _FOREIGN = {
     "privileged": "write capabilities: [all]",
     "ports": "there is nothing to publish: a container has the network of the machine, unless net: new",
     "expose": "there is nothing to publish: a container has the network of the machine, unless net: new",
-    "restart": "remove it: a service that ends is started again",
+    "restart": "services are restarted; else annotations: {org.mobyproject.moby.restart: never}",
     "depends_on": "remove it: what must be done first belongs under onboot:",
     "user": "it is called uid and gid, which are numbers",
     "working_dir": "it is called cwd",
@@ -65,22 +65,26 @@ def foreign(key: str, *, in_container: bool) -> str:
     return _FOREIGN.get(key, "")
 
 
-def mend(kind: str, path: Path, value: object, written: str | None, known: Collection[str]) -> str:
-    """How to write ``value`` at ``path`` rightly; ``known`` are the keys that a mapping would have there."""
+def mend(kind: str, path: Path, value: object, spelled: Mapping[Path, str], known: Collection[str]) -> str:
+    """How to write ``value`` at ``path`` rightly; ``known`` are the keys that a mapping would have there.
+
+    ``spelled`` are all scalars of the file as they were written.
+    """
+    written = spelled.get(path)
     key = next((part for part in reversed(path) if isinstance(part, str)), "")
     if value is NULL:
         return f"give a value, or remove {'the - of the list' if path and isinstance(path[-1], int) else 'the key'}"
     if kind == "string_type":
-        return _text(key, value, written)
+        return _text(path, key, value, spelled)
     if kind == "int_type" and isinstance(value, str):
         return _number(value.strip())
     if kind == "bool_type" and written is not None:
         guess = {**_YES, **_NO}.get(written.lower())
         return f"write {guess}" if guess else ""
     if kind == "tuple_type":
-        return _list(key, value, written)
-    if kind == "dict_type" and isinstance(value, tuple) and value and "=" in str(value[0]):
-        name, _, rest = str(value[0]).partition("=")
+        return _list(path, key, value, spelled)
+    if kind == "dict_type" and isinstance(value, tuple) and value and isinstance(value[0], str) and "=" in value[0]:
+        name, _, rest = value[0].partition("=")
         return f'write {name[:60]}: "{rest[:60]}"'
     if kind.startswith("model") and isinstance(value, str):
         return _mapping(key, path, value, known)
@@ -89,18 +93,25 @@ def mend(kind: str, path: Path, value: object, written: str | None, known: Colle
     return _SHAPES.get(kind, "")
 
 
-def _text(key: str, value: object, written: str | None) -> str:
-    if written is not None:
+def _text(path: Path, key: str, value: object, spelled: Mapping[Path, str]) -> str:
+    if (written := spelled.get(path)) is not None:
         digits = written.removeprefix("0o") if key == "mode" else written
         return f'quote it: "{digits if digits == written else "0" + digits}"'
     if isinstance(value, Mapping) and len(value) == 1:
         ((name, inner),) = value.items()
-        if key == "env":
-            return f'write it as one text: "{name}={inner}"'
+        if key == "env" and (pair := _assignment((*path, name), inner, spelled)):
+            return f'write it as one text: "{pair}"'
         return f"write the text itself: {inner}" if isinstance(inner, str) else _SHAPES["string_type"]
     if isinstance(value, tuple) and value and all(isinstance(each, str) for each in value):
         return f'write one text: "{" ".join(value)[:60]}"'
     return _SHAPES["string_type"]
+
+
+def _assignment(path: Path, value: object, spelled: Mapping[Path, str]) -> str:
+    """``NAME=value`` for the key that ends ``path``; nothing when its value is a list or a mapping."""
+    if path not in spelled:
+        return ""
+    return f"{str(path[-1])[:60]}={'' if value is NULL else spelled[path][:60]}"
 
 
 def _number(text: str) -> str:
@@ -111,8 +122,8 @@ def _number(text: str) -> str:
     return _SHAPES["int_type"]
 
 
-def _list(key: str, value: object, written: str | None) -> str:
-    if written is not None:
+def _list(path: Path, key: str, value: object, spelled: Mapping[Path, str]) -> str:
+    if (written := spelled.get(path)) is not None:
         words = _words(written) if key == "command" and isinstance(value, str) else [written[:60]]
         shown = ", ".join(map(json.dumps, words) if len(words) > 1 else words)
         return f"write it as a list: [{shown}]"
@@ -120,7 +131,8 @@ def _list(key: str, value: object, written: str | None) -> str:
         return _SHAPES["tuple_type"]
     name, inner = next(iter(value.items()))
     if key == "env":
-        return f"write each as a text: - {name}={inner}"
+        pair = _assignment((*path, name), inner, spelled)
+        return f"write each as a text: - {pair}" if pair else _SHAPES["tuple_type"]
     if {"name", "image", "path"} & value.keys():
         return "put '- ' before the first key of each item"
     if key == "files":
