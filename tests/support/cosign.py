@@ -231,7 +231,7 @@ def _blob_signed(cosign: Cosign, made: MadeImage) -> dict[str, object]:
         "artifactType": layer["mediaType"],
         "config": empty,
         "layers": [layer],
-        "subject": made.descriptor.model_copy(update={"platform": None}).wire(),
+        "subject": made.descriptor.changed(platform=None).wire(),
     }
     return {"mediaType": OCI_MANIFEST, "data": json.dumps(document, separators=(",", ":")), "blobs": ["{}", data]}
 

@@ -171,7 +171,7 @@ def _assemble(tars: Sequence[bytes], config: bytes, platform: Platform, compress
         layers=layers,
         layer_descriptors=descriptors,
         manifest=manifest,
-        descriptor=_descriptor(manifest, OCI_MANIFEST).model_copy(update={"platform": platform}),
+        descriptor=_descriptor(manifest, OCI_MANIFEST).changed(platform=platform),
     )
 
 

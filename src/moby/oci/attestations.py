@@ -82,7 +82,7 @@ def attach(store: Store, image: Image, documents: Iterable[bytes], names: Iterab
     manifest = Manifest(config=store.put_blob(_compact(config), OCI_CONFIG), layers=layers)
     stored = store.put_blob(manifest.encode(), manifest.media_type)
     annotations = {_SUBJECT: str(image.digest), _TYPE: _MANIFEST}
-    entry = stored.model_copy(update={"platform": _UNKNOWN, "annotations": annotations})
+    entry = stored.changed(platform=_UNKNOWN, annotations=annotations)
     for name in (image.reference.expanded, *names):
         store.change_index(name, lambda index: _with(index, entry, image.digest))
 
@@ -97,7 +97,7 @@ def _with(index: Index, entry: Descriptor, digest: Digest) -> Index:
         if each.is_attestation and (each.annotations or {}).get(_SUBJECT, "") in present
     ]
     attestations = sorted([*others, entry], key=lambda each: str((each.annotations or {}).get(_SUBJECT)))
-    return index.model_copy(update={"manifests": (*images, *attestations)})
+    return index.changed(manifests=(*images, *attestations))
 
 
 def _layer(store: Store, image: Image, document: bytes) -> Descriptor:
@@ -108,7 +108,7 @@ def _layer(store: Store, image: Image, document: bytes) -> Descriptor:
         "predicate": json.loads(document),
     }
     layer = store.put_blob(_compact(statement), IN_TOTO)
-    return layer.model_copy(update={"annotations": {PREDICATE_TYPE: SPDX}})
+    return layer.changed(annotations={PREDICATE_TYPE: SPDX})
 
 
 def _compact(document: object) -> bytes:

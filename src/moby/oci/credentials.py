@@ -11,17 +11,16 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
 import re
 import threading
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
-
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from typing import TYPE_CHECKING
 
 from moby import log
 from moby.errors import CommandError, ConfigError
+from moby.oci.wire import Fields, Malformed, loads, mapping, text, texts
 
 if TYPE_CHECKING:
     from moby.oci.auth import Credential
@@ -38,35 +37,35 @@ _TOKEN_USER = "<token>"
 _UNKNOWN = b"credentials not found"
 
 
-def _absent(value: object) -> object:
-    return {} if value is None else value
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Auth:
+    auth: str
+    username: str
+    password: str
+    identitytoken: str
+    registrytoken: str
+
+    @classmethod
+    def read(cls, value: object, place: str) -> _Auth:
+        found = Fields(value, place)
+        return cls(**{each.name: found.get(each.name, text, "") for each in fields(cls)})
 
 
-class _Auth(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _File:
+    auths: Mapping[str, _Auth]
+    helpers: Mapping[str, str]
+    store: str
 
-    auth: str = ""
-    username: str = ""
-    password: str = ""
-    identitytoken: str = ""
-    registrytoken: str = ""
-
-
-class _File(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
-
-    auths: Annotated[Mapping[str, _Auth], BeforeValidator(_absent)] = Field(default_factory=dict)
-    helpers: Annotated[Mapping[str, str], BeforeValidator(_absent), Field(alias="credHelpers")] = Field(
-        default_factory=dict
-    )
-    store: str = Field("", alias="credsStore")
-
-
-class _Secret(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
-
-    username: str = Field(alias="Username")
-    secret: str = Field(alias="Secret")
+    @classmethod
+    def read(cls, value: object) -> _File:
+        found = Fields(value)
+        auths = found.option("auths", mapping) or {}
+        return cls(
+            auths={key: _Auth.read(each, f"auths.{key}") for key, each in auths.items()},
+            helpers=found.option("credHelpers", texts) or {},
+            store=found.get("credsStore", text, ""),
+        )
 
 
 class Logins:
@@ -119,17 +118,18 @@ class Logins:
         program = f"docker-credential-{helper}"
         try:
             said = proc.run([program, "get"], stdin=server.encode(), env=self._environment, timeout_s=_HELPER_S)
-            answer = _Secret.model_validate_json(said)
+            answer = Fields(loads(said))
+            username, secret = answer.need("Username", text), answer.need("Secret", text)
         except CommandError as error:
             if _UNKNOWN not in error.output:
                 log.info(f"{path}: {error.what}; going on without credentials for {registry}")
             return None
-        except ValidationError:
+        except Malformed:
             log.info(f"{path}: {program} gave no credentials that can be read; going on without for {registry}")
             return None
-        if answer.username == _TOKEN_USER:
-            return Credential(identity_token=answer.secret)
-        return Credential(username=answer.username, password=answer.secret) if answer.username else None
+        if username == _TOKEN_USER:
+            return Credential(identity_token=secret)
+        return Credential(username=username, password=secret) if username else None
 
 
 def paths(environment: Mapping[str, str]) -> Iterator[Path]:
@@ -153,8 +153,8 @@ def _read(path: Path) -> _File | None:
         log.info(f"cannot read {path}: {error.strerror}; going on without its logins")
         return None
     try:
-        return _File.model_validate(json.loads(data or b"{}"))
-    except (ValueError, RecursionError) as error:
+        return _File.read(loads(data or b"{}"))
+    except Malformed as error:
         raise ConfigError("not a file of registry logins that can be read", where=str(path), fix="mend it") from error
 
 

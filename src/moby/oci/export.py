@@ -100,7 +100,7 @@ def _root(store: Store, wanted: Wanted, platform: Platform | None) -> _Root:
     kept = tuple(each for each in nodes if each.descriptor.digest in chosen or _is_about(each, chosen))
     if len(kept) == 1:
         (only,) = kept
-        described = only.descriptor.model_copy(update={"annotations": named})
+        described = only.descriptor.changed(annotations=named)
         return _Root(descriptor=described, made={}, nodes=kept)
     data = _pruned(top, kept)
     digest = Digest.of(data)

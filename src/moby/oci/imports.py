@@ -42,7 +42,7 @@ def _names(image: Named, where: str) -> list[str]:
 
 def _copied(store: Store, source: Store, image: Named, where: str) -> walk.Node:
     """The image, with everything of it that is complete in ``store``."""
-    bare = image.descriptor.model_copy(update={"annotations": None, "platform": None})
+    bare = image.descriptor.changed(annotations=None, platform=None)
     top = walk.node(source, bare)
     nodes = [each for each in top.every() if each.complete] if top else []
     if top is None or not nodes:

@@ -12,11 +12,10 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from moby.errors import ConfigError, IntegrityError
 from moby.oci import blob, lock
 from moby.oci.manifest import OCI_INDEX, REF_NAME, Descriptor
+from moby.oci.wire import Malformed
 
 MAX_INDEX_BYTES = 64 << 20
 _MARKER = b'{"imageLayoutVersion": "1.0.0"}'
@@ -104,7 +103,7 @@ def put(index: dict[str, object], name: str, descriptor: Descriptor) -> None:
     """Let ``name`` mean ``descriptor`` and nothing else."""
     drop(index, name)
     named = {**(descriptor.annotations or {}), REF_NAME: name}
-    entry = descriptor.model_copy(update={"annotations": named}).wire()
+    entry = descriptor.changed(annotations=named).wire()
     index["manifests"] = [*_manifests(index, name), entry]
 
 
@@ -124,9 +123,9 @@ def _manifests(index: dict[str, object], where: str) -> list[object]:
 
 def _descriptor(entry: object, name: str, where: str) -> Descriptor:
     try:
-        return Descriptor.model_validate(entry)
-    except ValidationError as error:
-        raise _damaged(where, f"{name}: {error.errors()[0]['msg']}") from error
+        return Descriptor.read(entry)
+    except Malformed as error:
+        raise _damaged(where, f"{name}: {error}") from error
 
 
 def _name(entry: object) -> str | None:

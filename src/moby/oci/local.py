@@ -194,7 +194,7 @@ def _docker_image(entry: Entry, contents: Contents, store: Store) -> Descriptor:
             raise IntegrityError(f"expected layer {diff_id}, got {layer.digest}", where=contents.where)
     described = Descriptor(media_type=OCI_CONFIG, digest=stored.digest, size=stored.size)
     manifest = store.put_blob(Manifest(config=described, layers=layers).encode(), OCI_MANIFEST)
-    return manifest.model_copy(update={"platform": config.platform})
+    return manifest.changed(platform=config.platform)
 
 
 def image(reference: Reference, platform: Platform, store: Store) -> Image:
@@ -269,7 +269,7 @@ def stored_name(reference: Reference) -> str:
 def _images(index: bytes, where: str) -> tuple[Named, ...]:
     try:
         entries = json.loads(index).get("manifests") or []
-        descriptors = [Descriptor.model_validate(each) for each in entries]
+        descriptors = [Descriptor.read(each) for each in entries]
     except (ValueError, AttributeError, TypeError, RecursionError) as error:
         raise IntegrityError("index.json is not an image index", where=where) from error
     return tuple(

@@ -9,14 +9,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Annotated, TypeVar
-
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, PlainValidator, ValidationError
-from pydantic.alias_generators import to_camel
+from typing import TypeVar
 
 from moby.artifact import KERNEL_SPELLINGS
 from moby.errors import ConfigError, IntegrityError
 from moby.oci.digest import Digest
+from moby.oci.wire import Fields, Malformed, Read, Wire, digest, loads, number, size, text, texts, tuple_of
 
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -46,38 +44,8 @@ MAX_LAYERS = 512
 _ATTESTATION = "vnd.docker.reference.type"
 
 
-def _absent(value: object) -> object:
-    """Go programs write ``null`` for an empty list or map."""
-    return () if value is None else value
-
-
-def _digest(value: object) -> Digest:
-    if isinstance(value, Digest):
-        return value
-    try:
-        return Digest.parse(str(value))
-    except IntegrityError as error:
-        raise ValueError(error.what) from error
-
-
-DigestField = Annotated[Digest, PlainValidator(_digest), PlainSerializer(str)]
-
-
-class _Wire(BaseModel):
-    model_config = ConfigDict(
-        frozen=True, extra="ignore", alias_generator=to_camel, populate_by_name=True, defer_build=True
-    )
-
-    def encode(self) -> bytes:
-        """Compact JSON with the specification's names and without absent fields."""
-        return json.dumps(self.wire(), separators=(",", ":")).encode()
-
-    def wire(self) -> dict[str, object]:
-        """The JSON object, for embedding in another."""
-        return self.model_dump(mode="json", by_alias=True, exclude_none=True)
-
-
-class Platform(_Wire):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Platform(Wire):
     """What a manifest runs on, in Go's spelling: ``linux/arm64/v8``. ``os_version`` and features are not looked at."""
 
     os: str = ""
@@ -85,13 +53,23 @@ class Platform(_Wire):
     variant: str | None = None
 
     @classmethod
-    def parse(cls, text: str) -> Platform:
+    def read(cls, value: object, place: str = "") -> Platform:
+        """From JSON. Raises ``Malformed``."""
+        found = Fields(value, place)
+        return cls(
+            os=found.get("os", text, ""),
+            architecture=found.get("architecture", text, ""),
+            variant=found.option("variant", text),
+        )
+
+    @classmethod
+    def parse(cls, spelled: str) -> Platform:
         """``ARCH`` or ``OS/ARCH[/VARIANT]``; uname's spellings are understood. Raises ``ConfigError``."""
-        parts = text.split("/")
+        parts = spelled.split("/")
         if len(parts) == 1:
             parts = ["linux", *parts]
         if len(parts) > 3 or not all(parts):
-            raise ConfigError(f"{text!r} is not a platform", fix="write it like linux/amd64 or linux/arm64/v8")
+            raise ConfigError(f"{spelled!r} is not a platform", fix="write it like linux/amd64 or linux/arm64/v8")
         architecture = KERNEL_SPELLINGS.get(parts[1], parts[1])
         return cls(os=parts[0], architecture=str(architecture), variant=parts[2] if len(parts) == 3 else None)
 
@@ -105,16 +83,31 @@ class Platform(_Wire):
         return "/".join(filter(None, (self.os, self.architecture, self.variant)))
 
 
-class Descriptor(_Wire):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Descriptor(Wire):
     """Points at a blob: its type, digest and size in bytes. ``urls`` are other places that have it (foreign layers)."""
 
     media_type: str = ""
-    digest: DigestField
-    size: Annotated[int, Field(ge=0, le=(1 << 63) - 1, strict=True)]
+    digest: Digest
+    size: int
     platform: Platform | None = None
     annotations: Mapping[str, str] | None = None
     artifact_type: str | None = None
     urls: tuple[str, ...] | None = None
+
+    @classmethod
+    def read(cls, value: object, place: str = "") -> Descriptor:
+        """From JSON. Raises ``Malformed``."""
+        found = Fields(value, place)
+        return cls(
+            media_type=found.get("mediaType", text, ""),
+            digest=found.need("digest", digest),
+            size=found.need("size", size),
+            platform=found.option("platform", Platform.read),
+            annotations=found.option("annotations", texts),
+            artifact_type=found.option("artifactType", text),
+            urls=found.option("urls", tuple_of(text)),
+        )
 
     @property
     def is_attestation(self) -> bool:
@@ -124,27 +117,56 @@ class Descriptor(_Wire):
         return self.platform is not None and {self.platform.os, self.platform.architecture} == {"unknown"}
 
 
-class Manifest(_Wire):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest(Wire):
     """One image: its configuration and layers, bottom first."""
 
     schema_version: int = 2
     media_type: str = OCI_MANIFEST
     artifact_type: str | None = None
     config: Descriptor
-    layers: Annotated[tuple[Descriptor, ...], BeforeValidator(_absent), Field(max_length=MAX_LAYERS)] = ()
+    layers: tuple[Descriptor, ...] = ()
     subject: Descriptor | None = None
     annotations: Mapping[str, str] | None = None
 
+    @classmethod
+    def read(cls, value: object, place: str = "") -> Manifest:
+        """From JSON. Raises ``Malformed``."""
+        found = Fields(value, place)
+        return cls(
+            schema_version=found.get("schemaVersion", number, 2),
+            media_type=found.get("mediaType", text, OCI_MANIFEST),
+            artifact_type=found.option("artifactType", text),
+            config=found.need("config", Descriptor.read),
+            layers=found.get("layers", tuple_of(Descriptor.read, most=MAX_LAYERS), ()),
+            subject=found.option("subject", Descriptor.read),
+            annotations=found.option("annotations", texts),
+        )
 
-class Index(_Wire):
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Index(Wire):
     """Manifests of one image for several platforms."""
 
     schema_version: int = 2
     media_type: str = OCI_INDEX
     artifact_type: str | None = None
-    manifests: Annotated[tuple[Descriptor, ...], BeforeValidator(_absent)] = ()
+    manifests: tuple[Descriptor, ...] = ()
     subject: Descriptor | None = None
     annotations: Mapping[str, str] | None = None
+
+    @classmethod
+    def read(cls, value: object, place: str = "") -> Index:
+        """From JSON. Raises ``Malformed``."""
+        found = Fields(value, place)
+        return cls(
+            schema_version=found.get("schemaVersion", number, 2),
+            media_type=found.get("mediaType", text, OCI_INDEX),
+            artifact_type=found.option("artifactType", text),
+            manifests=found.get("manifests", tuple_of(Descriptor.read), ()),
+            subject=found.option("subject", Descriptor.read),
+            annotations=found.option("annotations", texts),
+        )
 
     def candidates(self, platform: Platform) -> Iterator[Descriptor]:
         """The manifests to try for ``platform``, best first: exact variant, other variant, then those that don't say.
@@ -160,35 +182,6 @@ class Index(_Wire):
     def platforms(self) -> tuple[str, ...]:
         """What the index offers, for messages."""
         return tuple(str(each.platform) for each in self.manifests if each.platform and not each.is_attestation)
-
-
-class _Container(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
-
-    entrypoint: tuple[str, ...] | None = Field(None, alias="Entrypoint")
-    cmd: tuple[str, ...] | None = Field(None, alias="Cmd")
-    env: tuple[str, ...] | None = Field(None, alias="Env")
-    working_dir: str | None = Field(None, alias="WorkingDir")
-    user: str | None = Field(None, alias="User")
-    labels: Mapping[str, str] | None = Field(None, alias="Labels")
-
-
-class _RootFs(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
-
-    type: str = "layers"
-    diff_ids: Annotated[tuple[DigestField, ...], BeforeValidator(_absent)] = ()
-
-
-class _ConfigFile(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
-
-    architecture: str = ""
-    os: str = ""
-    variant: str | None = None
-    created: str | None = None
-    config: _Container | None = None
-    rootfs: _RootFs | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -218,38 +211,44 @@ class ImageConfig:
     @classmethod
     def decode(cls, data: bytes, *, where: str = "") -> ImageConfig:
         """The configuration in ``data``. Raises ``IntegrityError`` when it is not one."""
-        file = _decode(_ConfigFile, data, where=where)
-        inner = file.config or _Container()
+        try:
+            return cls._read(loads(data))
+        except Malformed as error:
+            raise IntegrityError(str(error), where=where) from error
+
+    @classmethod
+    def _read(cls, value: object) -> ImageConfig:
+        file = Fields(value)
+        inner = file.option("config", Fields) or Fields({})
+        root = file.option("rootfs", Fields) or Fields({})
         return cls(
-            architecture=file.architecture,
-            os=file.os,
-            variant=file.variant,
-            created=file.created,
-            entrypoint=inner.entrypoint,
-            cmd=inner.cmd,
-            env=inner.env,
-            working_dir=inner.working_dir,
-            user=inner.user,
-            labels=inner.labels,
-            diff_ids=file.rootfs.diff_ids if file.rootfs else (),
+            architecture=file.get("architecture", text, ""),
+            os=file.get("os", text, ""),
+            variant=file.option("variant", text),
+            created=file.option("created", text),
+            entrypoint=inner.option("Entrypoint", tuple_of(text)),
+            cmd=inner.option("Cmd", tuple_of(text)),
+            env=inner.option("Env", tuple_of(text)),
+            working_dir=inner.option("WorkingDir", text),
+            user=inner.option("User", text),
+            labels=inner.option("Labels", texts),
+            diff_ids=root.get("diff_ids", tuple_of(digest), ()),
         )
 
     def encode(self) -> bytes:
         """The JSON of the image specification, the same bytes for the same values."""
-        inner = _Container.model_validate(
-            {
-                "Entrypoint": self.entrypoint,
-                "Cmd": self.cmd,
-                "Env": self.env,
-                "WorkingDir": self.working_dir,
-                "User": self.user,
-                "Labels": dict(sorted(self.labels.items())) if self.labels is not None else None,
-            }
-        )
+        inner = {
+            "Entrypoint": self.entrypoint,
+            "Cmd": self.cmd,
+            "Env": self.env,
+            "WorkingDir": self.working_dir,
+            "User": self.user,
+            "Labels": dict(sorted(self.labels.items())) if self.labels is not None else None,
+        }
         named = {"created": self.created, "architecture": self.architecture, "os": self.os, "variant": self.variant}
         file = {
             **{key: value for key, value in named.items() if value is not None},
-            "config": inner.model_dump(mode="json", by_alias=True, exclude_none=True),
+            "config": {key: value for key, value in inner.items() if value is not None},
             "rootfs": {"type": "layers", "diff_ids": [str(each) for each in self.diff_ids]},
         }
         return json.dumps(file, separators=(",", ":")).encode()
@@ -272,9 +271,9 @@ def decode(data: bytes, media_type: str, *, where: str = "") -> Manifest | Index
         raise IntegrityError(f"manifest says it is {own}, but was announced as {media_type}", where=where)
     kind = media_type if media_type in known else own if isinstance(own, str) else _guess(fields)
     if kind in INDEX_TYPES:
-        return _decode(Index, data, where=where)
+        return _read(Index.read, fields, where)
     if kind in MANIFEST_TYPES:
-        return _decode(Manifest, data, where=where)
+        return _read(Manifest.read, fields, where)
     if "fsLayers" in fields:
         fix = "push it again with a current tool"
         raise IntegrityError("manifest has the old schema 1, which names no verifiable layers", where=where, fix=fix)
@@ -290,21 +289,19 @@ def _guess(fields: Mapping[str, object]) -> str:
 
 def _object(data: bytes, where: str) -> dict[str, object]:
     try:
-        fields = json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise IntegrityError(f"not JSON: {str(error)[:200]}", where=where) from error
+        fields = loads(data)
+    except Malformed as error:
+        raise IntegrityError(str(error), where=where) from error
     if not isinstance(fields, dict):
         raise IntegrityError("not a JSON object", where=where)
     return fields
 
 
-_Model = TypeVar("_Model", bound=BaseModel)
+_Content = TypeVar("_Content", Manifest, Index)
 
 
-def _decode(model: type[_Model], data: bytes, *, where: str) -> _Model:
+def _read(read: Read[_Content], fields: object, where: str) -> _Content:
     try:
-        return model.model_validate_json(data)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise IntegrityError(f"{place or 'document'}: {first['msg'][:200]}", where=where) from error
+        return read(fields, "")
+    except Malformed as error:
+        raise IntegrityError(str(error), where=where) from error

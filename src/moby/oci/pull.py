@@ -109,7 +109,7 @@ class Pull:
         for document in reversed([each for each in self.documents if not self.store.has(each.descriptor)]):
             self.store.ingest(io.BytesIO(document.data), document.descriptor)
         name = str(self.reference) if self.name is None else self.name
-        self.store.tag(name, root.model_copy(update={"annotations": self.notes}))
+        self.store.tag(name, root.changed(annotations=self.notes))
         image = self.store.below(self.reference, root, self.platform)
         if image is None:
             raise RegistryError("the image was removed from the store while it was pulled", fix="try again")

@@ -147,7 +147,7 @@ class Push:
         if isinstance(there.content, Index):
             return indexes.entries(there.data)
         config = ImageConfig.decode(self.remote.blob(there.content.config, MAX_CONFIG_BYTES))
-        return [there.descriptor.model_copy(update={"platform": config.platform}).wire()]
+        return [there.descriptor.changed(platform=config.platform).wire()]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

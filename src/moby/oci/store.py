@@ -121,7 +121,7 @@ class Store:
     def tag(self, name: str, descriptor: Descriptor) -> None:
         """Let ``name`` mean ``descriptor``, in place of what it meant before. Its blob must be here."""
         named = {**(descriptor.annotations or {}), REF_NAME: name}
-        if self.descriptors(name) == (descriptor.model_copy(update={"annotations": named}),):
+        if self.descriptors(name) == (descriptor.changed(annotations=named),):
             return
         with self._layout.changing() as index:
             layout.put(index, name, descriptor)
@@ -222,7 +222,7 @@ class Store:
         parsed = ImageConfig.decode(config, where=name)
         manifest = Manifest(config=self.put_blob(config, OCI_CONFIG), layers=tuple(layers))
         stored = self.put_blob(manifest.encode(), OCI_MANIFEST)
-        entry = stored.model_copy(update={"platform": platform})
+        entry = stored.changed(platform=platform)
         with self._layout.changing() as root:
             known = [each for other, each in layout.listed(root) if other == name]
             others = [each for each in self._siblings(known) if each.platform != platform]
@@ -272,7 +272,7 @@ class Store:
                 found += document.manifests
             else:
                 platform = self.read_config(document).platform
-                found.append(descriptor.model_copy(update={"platform": platform, "annotations": None}))
+                found.append(descriptor.changed(platform=platform, annotations=None))
         return found
 
     def _meanings(self, reference: Reference) -> list[Descriptor]:

@@ -170,13 +170,13 @@ class Kept:
 
     def keep(self, signature: Signature, digest: Digest) -> None:
         """Store a verified signature of the image ``digest``, and name it."""
-        descriptor = signature.descriptor.model_copy(update={"annotations": None, "platform": None})
+        descriptor = signature.descriptor.changed(annotations=None, platform=None)
         for each, data in (*signature.blobs, (descriptor, signature.manifest)):
             self.store.ingest(io.BytesIO(data), each)
         if not signature.is_bundle:
             self.store.tag(self.name(cosign.tag(digest)), descriptor)
             return
-        bundle = descriptor.model_copy(update={"artifact_type": cosign.BUNDLE})
+        bundle = descriptor.changed(artifact_type=cosign.BUNDLE)
         others = [each for each in self.referrers(digest) if each.digest != bundle.digest]
         index = self.store.put_blob(Index(manifests=(*others, bundle)).encode(), OCI_INDEX)
         self.store.tag(self.name(_index_tag(digest)), index)

@@ -75,7 +75,7 @@ def entries(store: Store, top: Node) -> list[indexes.Entry]:
     if isinstance(top.document.content, Manifest):
         platform = store.read_config(top.document.content).platform
         bare = Descriptor(media_type=top.descriptor.media_type, digest=top.descriptor.digest, size=top.descriptor.size)
-        return [bare.model_copy(update={"platform": platform}).wire()]
+        return [bare.changed(platform=platform).wire()]
     here = {str(each.descriptor.digest) for each in top.below if each.complete}
     return indexes.join((), [each for each in indexes.entries(top.document.data) if each.get("digest") in here])
 

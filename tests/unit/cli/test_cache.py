@@ -115,7 +115,7 @@ def test_stdout_and_stdin(moby: Moby, store: Store, monkeypatch: pytest.MonkeyPa
 
 def test_an_image_of_the_engine_goes_out_under_its_own_name(moby: Moby, store: Store) -> None:
     made().save(store, B)
-    store.tag(f"docker-engine:{A}", store.descriptors(B)[0].model_copy(update={"annotations": None}))
+    store.tag(f"docker-engine:{A}", store.descriptors(B)[0].changed(annotations=None))
     for form in ("oci", "docker"):
         words = ("export", "--platform", "linux/amd64", "--format", form, "--outfile", "x.tar", f"docker-engine:{A}")
         assert moby(*words)[0] == 0

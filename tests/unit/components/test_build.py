@@ -370,7 +370,7 @@ def test_an_image_that_lacks_its_sbom_gets_it_when_it_is_used(world: World) -> N
     components = world.components()
     made = components.image(components.recipe(str(world.directory)), AMD64)
     store = Store(world.context().store)
-    store.change_index(str(made.reference), lambda index: index.model_copy(update={"manifests": index.manifests[:1]}))
+    store.change_index(str(made.reference), lambda index: index.changed(manifests=index.manifests[:1]))
     assert attestations.find(store, made) == ()
     components.image(components.recipe(str(world.directory)), AMD64)
     assert len(attestations.find(store, made)) == 1

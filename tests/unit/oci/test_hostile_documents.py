@@ -109,7 +109,7 @@ def test_an_index_that_says_it_is_its_own_child_is_not_believed(
     fake: FakeRegistry, puller: Puller, store: Store
 ) -> None:
     loop = Descriptor(media_type=OCI_INDEX, digest=OTHER, size=0, platform=AMD64)
-    data = entries(1, loop.model_copy(update={"size": len(entries(1, loop)) + 2}))
+    data = entries(1, loop.changed(size=len(entries(1, loop)) + 2))
     assert json.loads(data)["manifests"][0]["size"] == len(data)
     fake.put_manifest("x", "1", OCI_INDEX, data)
     fake.put_manifest("x", str(OTHER), OCI_INDEX, data)

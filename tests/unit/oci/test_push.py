@@ -110,7 +110,7 @@ def test_a_single_image_there_becomes_an_entry(client: httpx.Client, fake: FakeR
 def test_a_single_image_is_pushed_as_it_is(client: httpx.Client, fake: FakeRegistry, store: Store) -> None:
     alone = made("amd64")
     save(store, alone)
-    store.tag(NAME, alone.descriptor.model_copy(update={"platform": None}))
+    store.tag(NAME, alone.descriptor.changed(platform=None))
     assert push(client, fake, store).digest == alone.descriptor.digest
     fake.put("org/x", "2", made("arm64"))
     push(client, fake, store, "2")
@@ -154,11 +154,9 @@ def test_layers_that_may_not_be_passed_on_stay_where_they_are(
 ) -> None:
     alone = made("amd64")
     save(store, alone)
-    foreign = alone.layer_descriptors[0].model_copy(
-        update={
-            "media_type": "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip",
-            "urls": ("https://owner.example/layer",),
-        }
+    foreign = alone.layer_descriptors[0].changed(
+        media_type="application/vnd.docker.image.rootfs.foreign.diff.tar.gzip",
+        urls=("https://owner.example/layer",),
     )
     store.put_image(NAME, alone.config, [foreign, alone.layer_descriptors[1]], alone.platform)
     blob.path(store.root, foreign.digest).unlink()

@@ -67,7 +67,7 @@ def test_an_index_without_platforms_is_judged_by_configurations(
 ) -> None:
     made = [image([{each: "1"}], architecture=each) for each in ("amd64", "arm64")]
     fake.put("x", "1", made)
-    entries = [each.descriptor.model_copy(update={"platform": None}).wire() for each in made]
+    entries = [each.descriptor.changed(platform=None).wire() for each in made]
     fake.put_manifest("x", "1", OCI_INDEX, json.dumps({"schemaVersion": 2, "manifests": entries}).encode())
     assert puller.pull(f"{fake.host}/x:1", store, ARM64) == ["arm64"]
 

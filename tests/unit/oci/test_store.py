@@ -82,7 +82,7 @@ def test_parallel_architectures_are_never_lost(store: Store) -> None:
 
 
 def test_a_second_architecture_joins_a_single_manifest(store: Store) -> None:
-    store.tag(NAME, put(store, image([{"a": "amd"}])).model_copy(update={"platform": None}))
+    store.tag(NAME, put(store, image([{"a": "amd"}])).changed(platform=None))
     image([{"a": "arm"}], architecture="arm64").save(store, NAME)
     assert store.find(A1, AMD64)
     assert store.find(A1, ARM64)
@@ -133,7 +133,7 @@ def test_indexes_may_nest_but_not_for_ever(store: Store) -> None:
 def test_an_index_entry_without_platform_is_judged_by_its_configuration(store: Store) -> None:
     made = image([{"a": "b"}], architecture="arm64")
     put(store, made)
-    document = {"schemaVersion": 2, "manifests": [made.descriptor.model_copy(update={"platform": None}).wire()]}
+    document = {"schemaVersion": 2, "manifests": [made.descriptor.changed(platform=None).wire()]}
     store.tag(NAME, store.put_blob(json.dumps(document).encode(), DOCKER_INDEX))
     assert store.find(A1, AMD64) is None
     assert store.find(A1, ARM64)
@@ -152,7 +152,7 @@ def test_an_index_knows_better_than_a_configuration(store: Store) -> None:
 
 def test_a_single_manifest_is_found_whatever_its_architecture(store: Store) -> None:
     descriptor = put(store, image([{"a": "b"}], architecture="riscv64"))
-    store.tag(NAME, descriptor.model_copy(update={"platform": None}))
+    store.tag(NAME, descriptor.changed(platform=None))
     found = store.find(A1, AMD64)
     assert found is not None
     assert found.platform == Platform.parse("riscv64")

@@ -107,7 +107,7 @@ def test_referrers_are_taken_from_the_api_where_there_is_one(
     entries = [
         Descriptor(media_type=OCI_MANIFEST, digest=Digest.of(each.data), size=len(each.data)) for each in made.referrers
     ]
-    listed = Index(manifests=(*entries, entries[0].model_copy(update={"artifact_type": "application/spdx"})))
+    listed = Index(manifests=(*entries, entries[0].changed(artifact_type="application/spdx")))
     answer = Answer(headers={"Content-Type": OCI_INDEX}, body=listed.encode())
     fake.rules.append(always(lambda request: "/referrers/" in request.path, answer))
     assert Builder(store, registry).get(f"{fake.host}/x:1")

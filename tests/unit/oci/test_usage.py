@@ -61,7 +61,7 @@ def test_rm_keeps_the_blobs_of_other_images(store: Store) -> None:
 
 def test_rm_keeps_an_image_that_has_another_name(store: Store) -> None:
     save(store, a=made("a"))
-    store.tag(B, store.descriptors(A)[0].model_copy(update={"annotations": None}))
+    store.tag(B, store.descriptors(A)[0].changed(annotations=None))
     assert usage.remove(store, [A]).blobs == 0
     assert there(store, B)
 
@@ -80,7 +80,7 @@ def test_the_original_s_cache_is_used_as_it_is(store: Store) -> None:
     """It names each architecture's manifest beside the index, and keeps unfinished blobs in folders of ``ingest``."""
     save(store, a=made("a"))
     (index,) = store.descriptors(A)
-    child = made("a").descriptor.model_copy(update={"platform": None})
+    child = made("a").descriptor.changed(platform=None)
     store.tag("docker.io/library/a:1-amd64", child)
     other = store.root / "ingest" / "0123" / "data"
     other.parent.mkdir()
