@@ -92,7 +92,9 @@ def test_links_are_not_followed(tmp_path: Path) -> None:
     assert trap.exists()
 
 
-@pytest.mark.shows("A build leaves alone what is called almost like its own directories, an image store for one")
+@pytest.mark.shows(
+    "A build leaves alone what is called almost like its own directories, an image store for one", by="fault"
+)
 def test_a_store_beside_the_outputs_survives_a_build(tmp_path: Path) -> None:
     context = Context.from_environment({"HOME": str(tmp_path), "MOBY_CACHE": str(tmp_path / ".moby-cache")})
     store = Store(context.store)
