@@ -14,8 +14,9 @@ What cannot be said today is docs/compatibility.md's to tell.
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TypeGuard, cast
 
@@ -82,11 +83,15 @@ class Translation:
 
 @dataclass(slots=True)
 class _Findings:
-    """What was found in one document, with paths as it has them. ``notices`` holds the first path of each text."""
+    """What was found in one document, with paths as it has them.
+
+    ``notices`` holds the first path of each text, ``told`` what is said of single values, at each of them.
+    """
 
     changes: list[Change] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
     notices: dict[str, Path] = field(default_factory=dict)
+    told: list[tuple[Path, str]] = field(default_factory=list)
     containers: list[Path] = field(default_factory=list)
 
     def rename(self, path: Path, old: str, new: str) -> None:
@@ -120,7 +125,8 @@ def translate(document: Document) -> Translation:
     found = find(document)
     outputs, faults = _outputs(document, found)
     file = document.places.file
-    marks = [(document.places.mark(path, at_key=True), text) for text, path in found.notices.items()]
+    said = [*found.told, *((path, text) for text, path in found.notices.items())]
+    marks = [(document.places.mark(path, at_key=True), text) for path, text in said]
     notices = [f"{mark}: {text}" for mark, text in sorted(marks)]
     notices.append(f"{file} is written for March 2017; this prints it as of today: moby migrate {file}")
     document = replace(
@@ -173,7 +179,7 @@ def _without_unknown(
         if key not in known:
             guess = closest(key, known)
             told = f"unknown key {key[:60]!r} is left out, as it was then" + (f"; was it {guess!r}?" if guess else "")
-            found.notices.setdefault(told, (*path, key))
+            found.told.append(((*path, key), told))
             found.changes.append(Drop(path=path, key=key))
     return {key: value for key, value in holder.items() if key in known}
 
@@ -187,11 +193,19 @@ def _typed(holder: object, path: Path, known: Iterable[str], document: Document,
         meant = _meant(key, value, (*path, key), document.places.written)
         if meant != value or type(meant) is not type(value):
             typed[key] = meant
-            told = "text that looks like a number takes quotes now, and yes is true"
-            found.put(
-                path, FORMER_KEYS.get(key, key), cast(Value, list(meant) if isinstance(meant, tuple) else meant), told
-            )
+            found.put(path, FORMER_KEYS.get(key, key), cast(Value, list(meant) if isinstance(meant, tuple) else meant))
+            found.told += _respelled(meant, value, (*path, key), document.places.written)
     return typed
+
+
+def _respelled(meant: object, value: object, place: Path, written: Mapping[Path, str]) -> Iterator[tuple[Path, str]]:
+    """What to say of a value that is written in another way now, and of each item of a list that is."""
+    if isinstance(meant, tuple) and isinstance(value, tuple):
+        for index, (new, old) in enumerate(zip(meant, value, strict=True)):
+            yield from _respelled(new, old, (*place, index), written)
+    elif meant != value or type(meant) is not type(value):
+        key = next(part for part in reversed(place) if isinstance(part, str))
+        yield place, f"{key}: {written[place][:60]} is written {json.dumps(meant)[:60]} now"
 
 
 def _meant(key: str, value: object, place: Path, written: Mapping[Path, str]) -> object:

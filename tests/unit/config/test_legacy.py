@@ -202,21 +202,23 @@ verion: 1
 kernel: {image: k, cmdine: x}
 system:
   - {name: a, image: x, netwrk_mode: host, environment: [A=b]}
+  - {name: b, image: x, environment: [A=b]}
 files:
   - {path: a, contents: x, owner: me}
 outputs:
   - {format: vhd, size: 5}
 """
     config = parse(text, file="moby.yml")
-    assert [entry.name for entry in config.onboot or ()] == ["a"]
+    assert [entry.name for entry in config.onboot or ()] == ["a", "b"]
     assert [each.format for each in config.outputs] == ["vhd"]
     assert [each for each in config.notices if "unknown key" in each] == [
         "moby.yml:1:1: unknown key 'verion' is left out, as it was then",
         "moby.yml:2:20: unknown key 'cmdine' is left out, as it was then; was it 'cmdline'?",
         "moby.yml:4:25: unknown key 'netwrk_mode' is left out, as it was then; was it 'network_mode'?",
         "moby.yml:4:44: unknown key 'environment' is left out, as it was then",
-        "moby.yml:6:28: unknown key 'owner' is left out, as it was then",
-        "moby.yml:8:19: unknown key 'size' is left out, as it was then",
+        "moby.yml:5:25: unknown key 'environment' is left out, as it was then",
+        "moby.yml:7:28: unknown key 'owner' is left out, as it was then",
+        "moby.yml:9:19: unknown key 'size' is left out, as it was then",
     ]
 
 
@@ -225,15 +227,33 @@ def test_values_have_the_types_of_the_time() -> None:
 kernel: {image: k, cmdline: 1}
 system:
   - {name: 007, image: x, command: [sleep, 1.50, true], read_only: yes}
+  - {name: b, image: x, command: [sleep, 1.50], read_only: yes}
 files: [{path: 1, contents: 0644}, {path: b, contents: no}]
 outputs: [{format: gce, public: on, replace: n}]
 """
-    config = parse(text)
-    (entry,) = config.onboot or ()
+    config = parse(text, file="moby.yml")
+    entry, _ = config.onboot or ()
     assert (entry.name, entry.command, entry.readonly) == ("007", ("sleep", "1.50", "true"), True)
     assert config.kernel and config.kernel.cmdline == "1"
     assert [(file.path, file.contents) for file in config.files or ()] == [("1", "0644"), ("b", "no")]
     assert (config.outputs[0].public, config.outputs[0].replace) == (True, False)
+    assert [
+        each.removeprefix("moby.yml:")
+        for each in config.notices
+        if each.endswith(" now") and " is written " in each and "docker" not in each
+    ] == [
+        '1:20: cmdline: 1 is written "1" now',
+        '3:6: name: 007 is written "007" now',
+        '3:44: command: 1.50 is written "1.50" now',
+        '3:50: command: true is written "true" now',
+        "3:57: read_only: yes is written true now",
+        '4:42: command: 1.50 is written "1.50" now',
+        "4:49: read_only: yes is written true now",
+        '5:10: path: 1 is written "1" now',
+        '5:19: contents: 0644 is written "0644" now',
+        "6:25: public: on is written true now",
+        "6:37: replace: n is written false now",
+    ]
 
 
 @pytest.mark.parametrize("key", ["verion: 1", "files: [{path: a, contents: x, owner: me}]", "kernel: {cmdine: x}"])
