@@ -25,5 +25,7 @@ def execute(arguments: argparse.Namespace, context: Context) -> int:
     commands = whole.add_subparsers()
     for name, text in COMMANDS.items():
         load(name).configure(commands.add_parser(name, help=text))
-    print(shtab.complete(whole, shell=arguments.shell))
+    script = shtab.complete(whole, shell=arguments.shell)
+    # Where the parsers have nothing to offer, names of files: else the script would take them away.
+    print(script.replace("complete -o bashdefault ", "complete -o bashdefault -o default "))
     return 0

@@ -80,6 +80,11 @@ def test_completion_script_is_valid_bash(tmp_path: Path, capsys: pytest.CaptureF
     assert "--format" in proc.run(["bash", "-c", asked, "bash", script]).decode()
 
 
+def test_completion_leaves_names_of_files_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["completion", "bash"]) == 0
+    assert "complete -o bashdefault -o default -F" in capsys.readouterr().out
+
+
 def test_help_imports_no_slow_library() -> None:
     code = "import sys; from moby.cli.main import main\ntry: main(['--help'])\nexcept SystemExit: print(*sys.modules)"
     loaded = proc.run([sys.executable, "-c", code]).decode().split("\n")[-2].split()
