@@ -11,7 +11,7 @@ from os import PathLike, fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from moby import log, outputs, pins, unchanged
+from moby import outputs, pins, unchanged
 from moby.components.build import Components
 from moby.config import load
 from moby.config.model import Config
@@ -144,7 +144,8 @@ def settle(
         target = architecture(options.architecture)
 
         def planned() -> Plan:
-            return plan(config, resolver, architecture=target, look=_look, known=faults, order=found.files)
+            given, files = bool(options.keys), found.files
+            return plan(config, resolver, architecture=target, look=_look, known=faults, order=files, keys=given)
 
         made = planned()
         if not images.get(layers=layers):
@@ -195,7 +196,7 @@ def _look(path: Path) -> os.stat_result:
 def _verifier(
     config: Config, store: Store, registry: Registry, *, context: Context, options: BuildOptions
 ) -> Verifier | None:
-    """Who looks at signatures; None when there is nothing to verify. Says so when keys are missing."""
+    """Who looks at signatures; None when there is nothing to verify."""
     if config.trust is None and not options.keys and not options.policy:
         return None
     from moby.config.trust import trust
@@ -203,8 +204,6 @@ def _verifier(
 
     home = Path(context.environment.get("HOME") or Path.home())
     wanted = trust(config, keys=options.keys, policy=options.policy, home=home, read=_head)
-    if wanted.is_asked and not wanted.keys:
-        log.info("warning: trust: lists what must be signed, but no keys, so nothing is verified (fix: trust: keys)")
     return Verifier(trust=wanted, store=store, registry=registry)
 
 

@@ -134,10 +134,12 @@ def plan(
     look: Look = Path.stat,
     known: Sequence[MobyError] = (),
     order: Sequence[str] = (),
+    keys: bool = False,
 ) -> Plan:
     """Decide everything for ``config`` on ``linux/architecture``.
 
     ``home`` is what ``~/`` in ``source:`` means and ``look`` asks about a source; both default to the host's.
+    ``keys`` is whether public keys are given beside those of ``config``.
 
     Raises one ``MobyError`` that carries everything wrong, by its place in the files, which come in ``order``: what is
     ``known`` to be (``config`` is what was left of the files then), images that the resolver does not give, labels
@@ -158,7 +160,7 @@ def plan(
         containers=containers,
         files=files,
         metadata=metadata.metadata_yaml(config),
-        warnings=(*config.notices, *_warnings(config, containers)),
+        warnings=(*config.notices, *_warnings(config, containers, keys)),
     )
 
 
@@ -350,8 +352,8 @@ def _merged(name: str, config: Config) -> str:
     return f"/{VOLUMES}/{name}/merged"
 
 
-def _warnings(config: Config, containers: Sequence[ContainerPlan]) -> Iterator[str]:
-    yield from checks.warnings(config)
+def _warnings(config: Config, containers: Sequence[ContainerPlan], keys: bool) -> Iterator[str]:
+    yield from checks.warnings(config, keys=keys)
     for container in containers:
         settings = container.effective.settings
         if settings.hostname and settings.uts in ("", "host", "root"):

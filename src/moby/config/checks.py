@@ -65,9 +65,9 @@ def check(parts: Sequence[Part], *, complete: bool = True) -> list[list[Fault]]:
     return faults
 
 
-def warnings(config: Config) -> Iterator[str]:
-    """What is right and yet hardly meant."""
-    if config.trust is not None and not config.trust.keys:
+def warnings(config: Config, *, keys: bool = False) -> Iterator[str]:
+    """What is right and yet hardly meant; ``keys`` is whether public keys are given beside those of ``config``."""
+    if config.trust is not None and not config.trust.keys and not keys:
         yield f"{config.places.where(('trust',))}: trust names no keys, so no signature is checked"
     for section in CONTAINERS:
         for index, entry in enumerate(getattr(config, section) or ()):
