@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from moby import decision
+from moby import decision, log
 from moby.context import Context
 from moby.oci.store import Store
 from moby.options import BuildOptions
@@ -21,7 +21,8 @@ def test_keys_are_missed_once_where_none_are_given_anywhere(
     file.write_text("init: []\ntrust: {org: [a]}\n")
     keys = (str(cosign.FOLDER / "cosign.pub"),) if given else ()
     context = Context.from_environment({"HOME": str(tmp_path)})
-    made = decision.decide(file, Store(context.store), context=context, options=BuildOptions(keys=keys))
+    with log.reporting(log.Console()):
+        made = decision.decide(file, Store(context.store), context=context, options=BuildOptions(keys=keys))
     said = [each for each in made.warnings if "no signature is checked" in each]
     assert len(said) == (0 if given else 1)
-    assert "nothing is verified" not in capsys.readouterr().err
+    assert not capsys.readouterr().err
