@@ -48,8 +48,10 @@ def _exchange(path: Path, final: Path) -> bool:
     """
     if sys.platform != "linux":
         return False
-    import ctypes  # slow to import
-
+    try:
+        import ctypes  # slow to import
+    except ImportError:  # Python may be built without it
+        return False
     renameat2 = getattr(ctypes.CDLL(None), "renameat2", None)
     if renameat2 is None:
         return False
