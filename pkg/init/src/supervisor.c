@@ -154,6 +154,8 @@ static int tick(struct supervisor *s)
 			s->rotation_ms = now + ROTATION_MS;
 		earlier(&limit, s->rotation_ms);
 	}
+	/* First the status: whoever is answered finds there what the answer says. */
+	status_write(&s->all, phase_names[s->phase]);
 	earlier(&limit, control_answer(&s->control, now));
 	if (limit < 0)
 		return -1;
@@ -220,7 +222,7 @@ int supervise(void)
 	while (s.phase != PHASE_END) {
 		advance(&s);
 		int limit_ms = tick(&s);
-		status_write(&s.all, phase_names[s.phase]);
+
 		if (s.phase != PHASE_END)
 			wait_for_news(&s, limit_ms);
 	}
