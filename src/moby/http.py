@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from moby import __version__
 from moby.errors import ConfigError
@@ -53,7 +54,7 @@ def tls(certificates: Sequence[Path] = (), *, identity: tuple[Path, Path | None]
     """
     import ssl  # slow to import as well
 
-    context = ssl.create_default_context()
+    context = _context()
     for path in certificates:
         try:
             context.load_verify_locations(cafile=path)
@@ -66,6 +67,35 @@ def tls(certificates: Sequence[Path] = (), *, identity: tuple[Path, Path | None]
         except (OSError, ssl.SSLError) as error:
             fix = "give a PEM certificate and its key, unencrypted"
             raise ConfigError(f"cannot use client certificate: {error}", where=str(identity[0]), fix=fix) from error
+    return context
+
+
+def _context() -> ssl.SSLContext:
+    """As ``ssl.create_default_context``, but the system's authorities are read when a connection needs them.
+
+    Reading them takes longer than a request, and servers without TLS are asked with the same client.
+    """
+    import ssl
+
+    class Context(ssl.SSLContext):
+        _is_loaded = False
+
+        def wrap_socket(self, *given: Any, **named: Any) -> ssl.SSLSocket:
+            self._load()
+            return super().wrap_socket(*given, **named)
+
+        def wrap_bio(self, *given: Any, **named: Any) -> ssl.SSLObject:
+            self._load()
+            return super().wrap_bio(*given, **named)
+
+        def _load(self) -> None:
+            if not self._is_loaded:
+                self.load_default_certs()
+                self._is_loaded = True
+
+    context = Context(ssl.PROTOCOL_TLS_CLIENT)  # which checks certificates and names of hosts
+    if sys.version_info >= (3, 13):
+        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN | ssl.VERIFY_X509_STRICT
     return context
 
 
