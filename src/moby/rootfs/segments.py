@@ -49,7 +49,6 @@ _ARCHIVE = "archive"
 _IMAGE = "image"
 _NAMES = "names.json"
 _DATABASE = "database"
-_DATABASE = "database"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

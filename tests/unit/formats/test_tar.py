@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from moby.errors import IntegrityError
-from moby.formats import tar
+from moby.formats import tar, tar_layout
 from moby.formats.entry import Entry, Kind, directory, file, symlink
 from tests.support.tree import unpack
 
@@ -94,7 +94,7 @@ def test_the_standard_library_reads_what_is_written(entries: list[Entry]) -> Non
 
 @given(st.lists(entry(), max_size=4), st.sampled_from([tarfile.PAX_FORMAT, tarfile.GNU_FORMAT]))
 def test_what_the_standard_library_writes_is_read(entries: list[Entry], style: int) -> None:
-    flags = {kind: flag for flag, kind in tar._KINDS.items() if flag.isdigit() and flag != b"7"}
+    flags = {kind: flag for flag, kind in tar_layout.KINDS.items() if flag.isdigit() and flag != b"7"}
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w", format=style) as archive:
         for made in entries:
