@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from moby.config.scalars import spell
 from moby.config.suggest import closest, did_you_mean
 from moby.errors import ConfigError
 
@@ -53,8 +54,8 @@ class Bind:
         """The bind that ``text`` spells."""
         parts = text.split(":")
         if len(parts) < 2:
-            fix = f"write where it goes: {text or 'SOURCE'}:/{text.lstrip('/') or 'path'}"
-            raise ConfigError(f"bind {text!r} has no ':'", fix=fix)
+            whole = f"{text or 'SOURCE'}:/{text.lstrip('/') or 'path'}"
+            raise ConfigError(f"bind {text!r} has no ':'", fix=f"write where it goes: {spell(whole)}")
         if len(parts) > 3:
             raise ConfigError(
                 f"bind {text!r} has too many ':'", fix="write SOURCE:DESTINATION or SOURCE:DESTINATION:OPTIONS"

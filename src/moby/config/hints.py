@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
 from collections.abc import Collection, Mapping
 
 from moby.config.places import Path
+from moby.config.scalars import quote, spell
 from moby.config.source import NULL
 
 # How each kind is written, where no better guess can be made; the kinds are pydantic's names of errors.
@@ -49,12 +49,13 @@ _FOREIGN = {
     "ulimits": "it is called rlimits: a list of NAME,SOFT,HARD",
     "sysctls": "it is called sysctl",
     "read_only": "it is called readonly",
-    "build": "write image: with a name, or @pkg:./DIRECTORY for a component of your own",
+    "build": 'write image: "@pkg:./DIRECTORY" for a component of your own, or the name of an image',
     "container_name": "it is called name",
 }
 _YES = {"yes": "true", "on": "true", "y": "true", "true": "true", "1": "true"}
 _NO = {"no": "false", "off": "false", "n": "false", "false": "false", "0": "false"}
 _BYTES = re.compile(r"(\d{1,9})\s*([KMGT])i?B?", re.IGNORECASE)
+_MAX_SHOWN = 60
 _PAIR = re.compile(r"([A-Za-z.]+):\S")
 
 
@@ -85,7 +86,7 @@ def mend(kind: str, path: Path, value: object, spelled: Mapping[Path, str], know
         return _list(path, key, value, spelled)
     if kind == "dict_type" and isinstance(value, tuple) and value and isinstance(value[0], str) and "=" in value[0]:
         name, _, rest = value[0].partition("=")
-        return f'write {name[:60]}: "{rest[:60]}"'
+        return f"write {spell(name)}: {quote(rest)}" if len(value[0]) <= _MAX_SHOWN else _SHAPES[kind]
     if kind.startswith("model") and isinstance(value, str):
         return _mapping(key, path, value, known)
     if kind.startswith("model") and not path:
@@ -100,18 +101,21 @@ def _text(path: Path, key: str, value: object, spelled: Mapping[Path, str]) -> s
     if isinstance(value, Mapping) and len(value) == 1:
         ((name, inner),) = value.items()
         if key == "env" and (pair := _assignment((*path, name), inner, spelled)):
-            return f'write it as one text: "{pair}"'
-        return f"write the text itself: {inner}" if isinstance(inner, str) else _SHAPES["string_type"]
+            return f"write it as one text: {quote(pair)}"
+        is_short = isinstance(inner, str) and len(inner) <= _MAX_SHOWN
+        return f"write the text itself: {spell(str(inner))}" if is_short else _SHAPES["string_type"]
     if isinstance(value, tuple) and value and all(isinstance(each, str) for each in value):
-        return f'write one text: "{" ".join(value)[:60]}"'
+        joined = " ".join(value)
+        return f"write one text: {quote(joined)}" if len(joined) <= _MAX_SHOWN else _SHAPES["string_type"]
     return _SHAPES["string_type"]
 
 
 def _assignment(path: Path, value: object, spelled: Mapping[Path, str]) -> str:
-    """``NAME=value`` for the key that ends ``path``; nothing when its value is a list or a mapping."""
+    """``NAME=value`` for the key that ends ``path``; nothing when its value is a list or a mapping, or long."""
     if path not in spelled:
         return ""
-    return f"{str(path[-1])[:60]}={'' if value is NULL else spelled[path][:60]}"
+    pair = f"{path[-1]}={'' if value is NULL else spelled[path]}"
+    return pair if len(pair) <= 2 * _MAX_SHOWN else ""
 
 
 def _number(text: str) -> str:
@@ -124,21 +128,24 @@ def _number(text: str) -> str:
 
 def _list(path: Path, key: str, value: object, spelled: Mapping[Path, str]) -> str:
     if (written := spelled.get(path)) is not None:
-        words = _words(written) if key == "command" and isinstance(value, str) else [written[:60]]
-        shown = ", ".join(map(json.dumps, words) if len(words) > 1 else words)
-        return f"write it as a list: [{shown}]"
+        if key in _ITEMS:
+            return _ITEMS[key]
+        words = _words(written) if key == "command" and isinstance(value, str) else [written]
+        plain = key == "additionalGids" and not isinstance(value, str)  # numbers are what it holds
+        shown = written if plain else ", ".join(map(quote, words) if len(words) > 1 else map(spell, words))
+        return f"write it as a list: [{shown}]" if len(shown) <= 4 * _MAX_SHOWN else _SHAPES["tuple_type"]
     if not isinstance(value, Mapping) or not value:
         return _SHAPES["tuple_type"]
     name, inner = next(iter(value.items()))
     if key == "env":
         pair = _assignment((*path, name), inner, spelled)
-        return f"write each as a text: - {pair}" if pair else _SHAPES["tuple_type"]
+        return f"write each as a text: - {spell(pair)}" if pair else _SHAPES["tuple_type"]
     if {"name", "image", "path"} & value.keys():
         return "put '- ' before the first key of each item"
     if key == "files":
-        return f"begin each item with '- ': - path: {name}"
+        return f"begin each item with '- ': - path: {spell(name)}"
     return (
-        f"begin each item with '- ' and its name: - name: {name}"
+        f"begin each item with '- ' and its name: - name: {spell(name)}"
         if isinstance(inner, Mapping)
         else _SHAPES["tuple_type"]
     )
@@ -157,8 +164,8 @@ def _mapping(key: str, path: Path, value: str, known: Collection[str]) -> str:
         return f"put a space after the ':' of {pair[1]}:"
     if not path:
         return "begin with a key such as kernel:, init: or services:"
-    if path == ("kernel",):
-        return f"write kernel: {{image: {value[:60]}}}"
+    if path == ("kernel",) and len(value) <= 2 * _MAX_SHOWN:
+        return f"write kernel: {{image: {spell(value)}}}"
     if "limit" in known and (found := _number(value.strip())) != _SHAPES["int_type"]:
         return f"write {key}: {{limit: {found.rpartition(' ')[2]}}}"
     return _ITEMS.get(key, _SHAPES["model_type"])

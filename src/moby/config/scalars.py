@@ -7,6 +7,7 @@ the only booleans, and everything else text: ``on``, ``yes``, ``22:22``, ``2017-
 from __future__ import annotations
 
 import datetime
+import json
 import re
 
 Scalar = str | int | float | bool | None
@@ -32,6 +33,8 @@ _TIME = re.compile(
 )
 _INTEGERS = range(-(1 << 63), 1 << 64)
 _EXACT = 1 << 53
+# Text that needs no quotes, be it in brackets or not, unless it is read as a number or the like.
+_PLAIN = re.compile(r"[A-Za-z0-9/._][A-Za-z0-9/._+@=-]*(?:[: ][A-Za-z0-9/._+@=-]+)*", re.ASCII)
 # The longest text worth trying as a number: Python's conversions are quadratic, and no number here is longer.
 _MAX_NUMBER = 100
 
@@ -49,6 +52,16 @@ def resolve(text: str) -> Scalar:
     if integer is not None and integer in _INTEGERS:
         return integer
     return _whole(float(plain)) if _FLOAT.fullmatch(plain) else text
+
+
+def spell(text: str) -> str:
+    """``text`` as a scalar that stands for it wherever it is put: plain where that is safe, else in quotes."""
+    return text if _PLAIN.fullmatch(text) and resolve(text) == text else quote(text)
+
+
+def quote(text: str) -> str:
+    """``text`` in double quotes."""
+    return json.dumps(text, ensure_ascii=False)
 
 
 def is_date(text: str) -> bool:

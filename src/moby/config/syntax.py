@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
+
 import yaml
 
+from moby.config.scalars import quote
 from moby.errors import ConfigError
 
 _INDENT = "check the indentation: all keys of one mapping start in the same column"
@@ -37,6 +41,10 @@ _WORDS = {
     "did not find expected node content": ("a value is missing here", "check commas and brackets"),
     "second occurrence": ("this anchor name is used twice", "give each & a name of its own"),
 }
+# Where a plain text would end: in brackets, and outside of them.
+_END_IN_BRACKETS = re.compile(r"[,\[\]{}]|\s#|:(?=[\s,\[\]{}]|$)")
+_END = re.compile(r"\s#|:(?=\s|$)")
+_MAX_SHOWN = 60
 _UNCLOSED = ("end of stream", "document indicator", "or ']'", "or '}'", "expected ':'")
 
 
@@ -65,8 +73,21 @@ def _strange(text: str, mark: yaml.Mark | None) -> tuple[str, str]:
     letter = rest[:1]
     if letter == "\t":
         return "a tab in the indentation", "indent with spaces"
-    fix = f'quote it: "{rest.strip()[:60]}"' if '"' not in rest else "quote the value"
-    return f"a value cannot start with {letter!r}", fix
+    end = (_END_IN_BRACKETS if mark and _in_brackets(text, mark) else _END).search(rest)
+    value = rest[: end.start() if end else None].strip()
+    is_plain = len(value) <= _MAX_SHOWN and not set(value) & set("\"'")
+    return f"a value cannot start with {letter!r}", f"quote it: {quote(value)}" if is_plain else "quote the value"
+
+
+def _in_brackets(text: str, mark: yaml.Mark) -> bool:
+    """Whether an open [ or { holds the place."""
+    before = [*text.splitlines()[: mark.line], _line(text, mark)[: mark.column]]
+    depth = 0
+    with contextlib.suppress(yaml.YAMLError):  # libyaml looks ahead: what is wrong must not be there
+        for token in yaml.scan("\n".join(before) + "x", Loader=yaml.CSafeLoader):
+            depth += isinstance(token, yaml.FlowSequenceStartToken | yaml.FlowMappingStartToken)
+            depth -= isinstance(token, yaml.FlowSequenceEndToken | yaml.FlowMappingEndToken)
+    return depth > 0
 
 
 def _line(text: str, mark: yaml.Mark) -> str:

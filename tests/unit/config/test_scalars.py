@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moby.config.scalars import is_date, resolve
+from moby.config.scalars import is_date, resolve, spell
+from moby.config.source import read
 
 
 @pytest.mark.parametrize(
@@ -70,3 +71,24 @@ def test_resolving_never_fails(text: str) -> None:
 )
 def test_dates(text: str, expected: bool) -> None:
     assert is_date(text) is expected
+
+
+@pytest.mark.parametrize(
+    ("text", "spelt"),
+    [
+        *(("nginx:1.27", "nginx:1.27"), ("/a:/b", "/a:/b"), ("A=b c", "A=b c"), ("yes", "yes")),
+        *(("@pkg:x", '"@pkg:x"'), ("5", '"5"'), ("true", '"true"'), ("", '""'), ("a: b", '"a: b"'), ("a:", '"a:"')),
+        *(('say "x"', '"say \\"x\\""'), ("a #b", '"a #b"'), ("a,b", '"a,b"'), ("~", '"~"')),
+    ],
+)
+def test_a_text_is_spelt_plainly_where_that_is_safe(text: str, spelt: str) -> None:
+    assert spell(text) == spelt
+
+
+@given(
+    st.text(st.characters(codec="utf-8", exclude_categories=["C", "Z"], include_characters=" \n\t\\\"'"), max_size=20)
+)
+def test_a_text_as_it_is_spelt_is_read_as_that_text(text: str) -> None:
+    held = read(f"{{list: [{spell(text)}, x], key: {spell(text)}}}", file="f.yml").data
+    assert held == {"list": (text, "x"), "key": text}
+    assert read(f"list:\n  - {spell(text)}\nkey: {spell(text)}\n", file="f.yml").data == {"list": (text,), "key": text}
