@@ -37,6 +37,14 @@ _REASONS: Mapping[str, int] = {
     "host-qmp-quit": KILLED,
     "host-signal": SIGNALLED,
 }
+MEANINGS: Mapping[int, str] = {
+    0: "the guest powered off",
+    PANIC: "its kernel panicked",
+    QEMU_FAILED: "QEMU failed",
+    REFUSED: "Secure Boot refused it",
+    KILLED: "it was killed",
+    SIGNALLED: "QEMU got a signal",
+}
 _PANIC_TEXT = re.compile(rb"^(?:\[[ .0-9]+\] )?Kernel panic - not syncing", re.MULTILINE)
 _TAIL_BYTES = 64 << 10
 _DRAIN_S = 5
@@ -79,7 +87,7 @@ class Machine:
 
     ``published`` are the host's ports, ``console`` what the guest said. ``terminal`` is the console's live connection
     when the machine was started attached: whoever has it must read it, or the guest waits. With ``secure_boot`` its
-    firmware may refuse to start anything.
+    firmware may refuse to start anything. ``note_end`` is told the exit status, unless that is a guess.
     """
 
     def __init__(
@@ -95,6 +103,7 @@ class Machine:
         detached: bool = False,
         stop_timeout_s: float = 10,
         secure_boot: bool = False,
+        note_end: Callable[[int], None] = lambda status: None,
     ) -> None:
         self.name = name
         self.console = console
@@ -108,6 +117,7 @@ class Machine:
         self._status: int | None = None
         self._killed: int | None = None
         self._may_refuse = secure_boot
+        self._note_end = note_end
         self._ending = threading.Lock()
 
     @property
@@ -154,6 +164,7 @@ class Machine:
 
     def _find_status(self) -> int:
         if self._killed is not None:
+            self._note_end(self._killed)
             return self._killed
         events: tuple[Mapping[str, Any], ...] = ()
         if self._monitor is not None:
@@ -162,6 +173,8 @@ class Machine:
         status = exit_status(events, self._process.returncode, self.console.tail(), detached=self.detached)
         if status == QEMU_FAILED:
             log.error(f"QEMU failed: {self.said_by_qemu() or 'it said nothing'}")
+        if events or status or not self.detached:
+            self._note_end(status)
         return status
 
     def said_by_qemu(self) -> str:
@@ -277,13 +290,18 @@ def exit_status(
     reason = reasons[-1] if reasons else None
     if any(event["event"] == "GUEST_PANICKED" for event in events):
         return PANIC
-    if reason in ("guest-reset", None) and _PANIC_TEXT.search(tail) and (detached or returncode == 0):
+    if reason in ("guest-reset", None) and panicked(tail) and (detached or returncode == 0):
         return PANIC
     if reason is None:
         return 0 if detached else QEMU_FAILED
     if returncode:
         return QEMU_FAILED
     return _REASONS.get(reason, QEMU_FAILED)
+
+
+def panicked(tail: bytes) -> bool:
+    """Whether the end of a console tells of a panic."""
+    return _PANIC_TEXT.search(tail) is not None
 
 
 def start_failure(said: str) -> CommandError:

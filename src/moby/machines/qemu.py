@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import shutil
 import socket
 import time
@@ -75,6 +76,7 @@ def attach_to(facts: Facts) -> Machine:
         monitor=monitor,
         console=Console(directory / "console.log"),
         detached=True,
+        note_end=functools.partial(state.note_end, directory, facts.pid),
     )
 
 
@@ -206,6 +208,7 @@ def _start(
         detached=options.detach,
         stop_timeout_s=options.stop_timeout_s,
         secure_boot=options.variables is not None,
+        note_end=functools.partial(state.note_end, held.directory, process.pid),
     )
 
 

@@ -2,10 +2,10 @@
 
 ``lock`` is held by QEMU itself, which inherits the descriptor: as long as it is locked the machine runs, whatever
 happened to the tool, and no process id has to be trusted. ``mac-addr`` stays, so that a machine keeps its address;
-disks, UEFI variables and what a TPM keeps stay too. The rest is made anew on each run:
+disks, UEFI variables and what a TPM keeps stay too. The rest is made anew on each run, and stays until then:
 
-    lock mac-addr qemu.pid qmp.sock console.sock console.log qemu.log machine.json data.iso uefi-vars.fd disk*.img
-    tpm/ swtpm.log
+    lock mac-addr qemu.pid qmp.sock console.sock console.log qemu.log machine.json exit-status data.iso uefi-vars.fd
+    disk*.img tpm/ swtpm.log
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ from moby.errors import PlatformError
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 _UNIX_PATH_LIMIT = 100  # sun_path holds 104 (macOS) or 108 bytes (Linux)
 _CLAIM_TRIES, _CLAIM_PAUSE_S = 5, 0.02
-_VOLATILE = ("qemu.pid", "qmp.sock", "console.sock", "console.log", "qemu.log", "machine.json")
+_VOLATILE = ("qemu.pid", "qmp.sock", "console.sock", "console.log", "qemu.log", "machine.json", "exit-status")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """What ``moby ps`` tells of a running machine; ``started_s`` is Unix time."""
+    """What ``moby ps`` tells of a machine; ``started_s`` is Unix time."""
 
     name: str
     state: str
@@ -179,36 +179,68 @@ def _asked(directory: Path) -> Iterator[bool]:
 
 
 def running(work: Path) -> tuple[Facts, ...]:
-    """The machines of this user's list that run, oldest first; those that ended are struck from it."""
+    """The machines of this user's list that run, oldest first."""
+    return tuple(facts for facts, runs in known(work) if runs)
+
+
+def known(work: Path) -> tuple[tuple[Facts, bool], ...]:
+    """The machines of this user's list, oldest first, and whether each runs.
+
+    Those that ended stay in the list for as long as their state directories are kept.
+    """
     found = []
     for listed in (work / "machines").glob("[!.]*"):  # not what `_write` is about to rename
         directory = _listed(listed)
         if directory is None:
             continue
         with _asked(directory) as runs:
-            if not runs:
+            facts = _facts(directory)
+            if facts is not None:
+                found.append((facts, runs))
+            elif not runs:
                 listed.unlink(missing_ok=True)
-            elif (facts := _facts(directory)) is not None:
-                found.append(facts)
-    return tuple(sorted(found, key=lambda facts: (facts.started_s, facts.name)))
+    return tuple(sorted(found, key=lambda each: (each[0].started_s, each[0].name)))
 
 
-def find(name: str, work: Path) -> Facts:
+def find(name: str, work: Path, *, ended: bool = False) -> Facts:
     """The running machine called ``name``, or whose state directory that is; of several, the one started here.
 
-    Raises ``PlatformError`` when there is none, or no telling which.
+    With ``ended`` it may be one that has ended, the last of that name, when none runs. Raises ``PlatformError`` when
+    there is none, or no telling which.
     """
-    machines = running(work)
+    machines = known(work)
     here = {str(Path(name).absolute()), str(Path(f"{name}-state").absolute())}
-    found = [facts for facts in machines if name == facts.name or facts.state in here]
-    nearest = [facts for facts in found if facts.state in here]
-    if len(nearest or found) == 1:
-        return (nearest or found)[0]
-    if found:
-        states = ", ".join(facts.state for facts in found)
+    found = [(facts, runs) for facts, runs in machines if name == facts.name or facts.state in here]
+    alive = [facts for facts, runs in found if runs]
+    past = [facts for facts, runs in found if not runs]
+    nearest = [facts for facts in alive if facts.state in here]
+    if len(nearest or alive) == 1:
+        return (nearest or alive)[0]
+    if alive:
+        states = ", ".join(facts.state for facts in alive)
         raise PlatformError(f"several machines are called {name}", fix=f"give the state directory: {states}")
-    names = ", ".join(facts.name for facts in machines) or "none"
-    raise PlatformError(f"no machine {name} is running", fix=f"running: {names}")
+    if ended and past:
+        return max(past, key=lambda facts: (facts.state in here, facts.started_s))
+    names = ", ".join(facts.name for facts, runs in machines if runs)
+    if past:
+        raise PlatformError(f"{name} is not running any more", fix=f"moby logs {name} shows what its console said")
+    fix = f"running: {names}" if names else "no machine runs now; moby run -d FILE.yml starts one"
+    raise PlatformError(f"no machine {name} is running", fix=fix)
+
+
+def note_end(directory: Path, pid: int, status: int) -> None:
+    """Keep the exit status of the machine that was the process ``pid``, where the directory still can."""
+    with contextlib.suppress(OSError):
+        _write(directory / "exit-status", f"{pid} {status}")
+
+
+def exit_status(facts: Facts) -> int | None:
+    """The status a machine ended with, when whoever saw its end kept it."""
+    try:
+        pid, status = map(int, (Path(facts.state) / "exit-status").read_text().split())
+    except (OSError, ValueError):
+        return None
+    return status if pid == facts.pid else None
 
 
 def _listed(entry: Path) -> Path | None:

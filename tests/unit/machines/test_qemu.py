@@ -248,6 +248,35 @@ def test_detached_machine_is_found_stopped_and_forgotten(host: Host) -> None:
     assert state.running(host.context.work) == ()
 
 
+@pytest.mark.parametrize(("ends", "status"), [("hang", 0), ("deaf", 137)])
+def test_whoever_stops_a_machine_keeps_its_exit_status(host: Host, ends: str, status: int) -> None:
+    host.run(RunOptions(accelerator="tcg", detach=True, name="db"), ends=ends).close()
+    facts = state.find("db", host.context.work)
+    directory = host.directory / "web-state"
+    machine = Machine(
+        name="db",
+        process=Detached(facts.pid, directory),
+        monitor=None,
+        console=Console(directory / "console.log"),
+        note_end=functools.partial(state.note_end, directory, facts.pid),
+    )
+    assert machine.kill(status) == status
+    assert state.exit_status(facts) == status
+
+
+def test_an_exit_status_is_not_guessed(host: Host) -> None:
+    machine = host.run(RunOptions(accelerator="tcg", detach=True, name="db"))
+    machine.close()
+    facts = state.find("db", host.context.work)
+    os.kill(machine.pid, signal.SIGKILL)
+    machine.wait(10)
+    assert state.exit_status(facts) is None
+    with host.run(ends="guest-panic", panics=True) as child:
+        child.wait(10)
+    (ended,) = [facts for facts, runs in state.known(host.context.work) if not runs]
+    assert state.exit_status(ended) == 3
+
+
 def test_killing_a_detached_machine_takes_its_process_id(host: Host) -> None:
     machine = host.run(RunOptions(accelerator="tcg", detach=True), ends="deaf")
     assert machine.kill() == 137

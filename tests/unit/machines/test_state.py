@@ -3,6 +3,7 @@ from __future__ import annotations
 import fcntl
 import os
 import re
+import shutil
 import socket
 import threading
 from pathlib import Path
@@ -97,16 +98,20 @@ def test_dead_socket_is_told(tmp_path: Path) -> None:
         state.connect(tmp_path / "qmp.sock")
 
 
-def test_running_machines_are_listed_oldest_first_and_ended_ones_forgotten(tmp_path: Path) -> None:
+def test_running_machines_are_listed_oldest_first_and_ended_ones_forgotten_with_their_directory(tmp_path: Path) -> None:
     held = {name: State.claim(tmp_path / name) for name in ("new", "old", "gone")}
     for started_s, name in enumerate(("old", "gone", "new")):
         held[name].record(facts(tmp_path / name, name, started_s), tmp_path / "work")
     held.pop("gone").release()
     assert [machine.name for machine in state.running(tmp_path / "work")] == ["old", "new"]
-    assert len(list((tmp_path / "work" / "machines").iterdir())) == 2
+    listed = [(machine.name, runs) for machine, runs in state.known(tmp_path / "work")]
+    assert listed == [("old", True), ("gone", False), ("new", True)]
     for each in held.values():
         each.release()
     assert state.running(tmp_path / "work") == ()
+    for name in ("old", "gone", "new"):
+        shutil.rmtree(tmp_path / name)
+    assert state.known(tmp_path / "work") == ()
     assert list((tmp_path / "work" / "machines").iterdir()) == []
 
 
@@ -161,6 +166,41 @@ def test_machines_are_found_by_name_or_directory(tmp_path: Path, monkeypatch: py
         state.find("x", tmp_path / "work")
     for each in held:
         each.release()
+    with pytest.raises(PlatformError, match=r"no machine x is running \(no machine runs now; moby run -d"):
+        state.find("x", tmp_path / "work")
+
+
+def test_a_machine_that_ended_is_found_where_that_is_asked_for(tmp_path: Path) -> None:
+    work = tmp_path / "work"
+    for started_s, name in enumerate(("old", "new")):
+        held = State.claim(tmp_path / name)
+        held.record(facts(held.directory, started_s=started_s), work)
+        held.release()
+    with pytest.raises(PlatformError, match=r"web is not running any more \(moby logs web "):
+        state.find("web", work)
+    assert state.find("web", work, ended=True).state == str(tmp_path / "new")
+    assert state.find(str(tmp_path / "old"), work, ended=True).state == str(tmp_path / "old")
+    with pytest.raises(PlatformError, match="no machine db is running"):
+        state.find("db", work, ended=True)
+    again = State.claim(tmp_path / "old")
+    again.record(facts(again.directory), work)
+    assert state.find("web", work, ended=True).state == str(tmp_path / "old"), "one that runs comes first"
+    again.release()
+
+
+def test_the_exit_status_is_that_of_the_last_run_or_not_known(tmp_path: Path) -> None:
+    ended = facts(tmp_path)
+    assert state.exit_status(ended) is None
+    state.note_end(tmp_path, ended.pid, 3)
+    assert state.exit_status(ended) == 3
+    state.note_end(tmp_path, ended.pid + 1, 0)
+    assert state.exit_status(ended) is None
+    (tmp_path / "exit-status").write_text("x")
+    assert state.exit_status(ended) is None
+    state.note_end(tmp_path / "absent", 1, 0)
+    state.note_end(tmp_path, ended.pid, 3)
+    State.claim(tmp_path).release()
+    assert state.exit_status(ended) is None
 
 
 def descriptors() -> int:
