@@ -10,10 +10,19 @@ import time
 from moby.context import Context
 from moby.machines import state
 
+EXAMPLES = """\
+examples:
+  moby ps                                     name, process, time since the start and published ports
+  moby ps --json | jq -r '.machines[].name'   the names alone
+  moby ps --json | jq '.machines[].state'     where disks and consoles are kept
+
+moby run -d starts a machine, moby stop NAME ends it; moby logs NAME shows its console, also after its end."""
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``moby ps``."""
     parser.description = "List running machines."
+    parser.epilog = EXAMPLES
     parser.add_argument("--json", action="store_true", help="one JSON object")
 
 

@@ -89,3 +89,10 @@ def test_a_machine_that_does_not_run_is_told_with_what_to_do(moby: Moby, web: St
         assert moby(verb, "db")[2] == f"moby: error: no machine db is running\n  fix: {fix}\n"
     fix = "moby logs web shows what its console said"
     assert moby("stop", "web")[2] == f"moby: error: web is not running any more\n  fix: {fix}\n"
+
+
+@pytest.mark.parametrize("name", ["ps", "logs", "stop", "run"])
+def test_the_help_of_machines_has_examples(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main([name, "--help"])
+    assert f"examples:\n  moby {name} " in capsys.readouterr().out
