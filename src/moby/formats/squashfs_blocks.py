@@ -19,6 +19,7 @@ from zlib_ng import zlib_ng
 
 from moby.formats.compress import GZIP_LEVEL, ZSTD_LEVEL, Codec
 from moby.formats.squashfs_layout import FRAGMENT, MIN_BLOCK_BYTES, RAW_DATA
+from moby.formats.stream import read_all
 
 FRAGMENTS = -1  # the owner of fragment blocks
 
@@ -97,10 +98,45 @@ class Blocks:
             self._out.seek(self._offset + self.position)
         del self.words[kept:], self.starts[owner:]
 
+    def same(self, one: int, other: int, first: int, count: int) -> bool:
+        """Whether the last ``count`` blocks, which belong to ``one``, are those of ``other`` from word ``first`` on.
+
+        Packed blocks are compared, which are equal when what is in them is.
+        """
+        self.finish()
+        words = self.words[len(self.words) - count :]
+        if words != self.words[first : first + count]:
+            return False
+        left = sum(word & ~RAW_DATA for word in words)
+        here, there = self.starts[one], self.starts[other]
+        while left:
+            size = min(left, _GROUP_BYTES)
+            if self._read(here, size) != self._read(there, size):
+                return False
+            here, there, left = here + size, there + size, left - size
+        return True
+
+    def fragment(self, number: int) -> bytes:
+        """What was packed into a fragment block that was put."""
+        if (number + 1) * FRAGMENT.size > len(self.fragments):
+            self.finish()
+        position, word, _ = FRAGMENT.unpack_from(self.fragments, number * FRAGMENT.size)
+        data = self._read(position, word & ~RAW_DATA)
+        if word & RAW_DATA:
+            return data
+        return zstandard.ZstdDecompressor().decompress(data) if self._codec is Codec.ZSTD else zlib_ng.decompress(data)
+
     def cut(self) -> None:
         """End the file at the stream's position, where blocks that were taken back may have reached beyond it."""
         if self._out.tell() - self._offset < self._highest:
             self._out.truncate()
+
+    def _read(self, position: int, size: int) -> bytes:
+        """Bytes that were written."""
+        self._out.seek(self._offset + position)
+        data = read_all(self._out, size)
+        self._out.seek(self._offset + self.position)
+        return data
 
     def _submit(self) -> None:
         """Let a thread pack the group."""

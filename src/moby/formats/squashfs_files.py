@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
-import hashlib
+import io
 from array import array
 from typing import BinaryIO
 
+from zlib_ng import zlib_ng
+
 from moby.errors import IntegrityError
-from moby.formats.digests import Digests
 from moby.formats.entry import Entry
+from moby.formats.fingerprints import Fingerprints
 from moby.formats.squashfs_blocks import FRAGMENTS, Blocks
 from moby.formats.squashfs_layout import NONE_32
 from moby.formats.stream import read_all
 
 EMPTY = NONE_32  # the number of all files without contents
 
+_MASK_32 = 0xFFFFFFFF
+_RECENT = 8  # fragments: copies of a tree repeat its files in their order
+
 
 class Files:
     """Takes contents one after another and numbers them; equal contents have one number.
 
-    Per number, some 40 bytes: where its blocks' words are in ``blocks.words``, its fragment and the offset in that.
+    What has the size and the checksum of something before is compared with it byte by byte: hashing all contents would
+    cost more, and a checksum alone proves nothing. Kept per number, in some 40 bytes: where its blocks' words are in
+    ``blocks.words``, its fragment and the offset in that.
     """
 
     def __init__(self, blocks: Blocks, block_bytes: int) -> None:
@@ -31,7 +38,8 @@ class Files:
         self.duplicate_bytes = 0
         self.block_bytes = block_bytes
         self._zero = bytes(block_bytes)
-        self._digests = Digests()
+        self._known = Fingerprints()
+        self._recent: dict[int, bytes] = {}
         self._tails: list[bytes] = []
         self._tails_bytes = 0
         self._full = 0  # fragment blocks that were put
@@ -45,43 +53,68 @@ class Files:
                 raise IntegrityError(f"{size} bytes announced, {len(data)} given", where=entry.path)
             if not size:
                 return EMPTY
-            number = self._digests.number(hashlib.sha256(data).digest())
-            if number < len(self.firsts):
-                return self._again(number, size)
-            self._new()
-            count = size // self.block_bytes
-            for start in range(0, count * self.block_bytes, self.block_bytes):
-                self._block(number, data[start : start + self.block_bytes])
-            self._tail(data[count * self.block_bytes :] if count else data)
-            return number
-        return self._stream(data, size, entry.path)
+            if size < self.block_bytes:
+                return self._small(data)
+            data = io.BytesIO(data)
+        return self._large(data, size, entry.path)
 
     def finish(self) -> None:
         """Write what is left."""
         self._flush()
         self.blocks.finish()
 
-    def _stream(self, data: BinaryIO, size: int, where: str) -> int:
-        """Contents that come in pieces: whether they are new is known at their end."""
-        digest = hashlib.sha256()
+    def _small(self, data: bytes) -> int:
+        """Contents that fit into a fragment."""
+        size = len(data)
+        fingerprint = size << 32 | zlib_ng.crc32(data)
+        for number in self._known.find(fingerprint):
+            if self._tail_of(number, size) == data:
+                return self._again(number, size)
+        self._known.add(fingerprint)
+        self._new()
+        self._tail(data)
+        return len(self.firsts) - 1
+
+    def _large(self, data: BinaryIO, size: int, where: str) -> int:
+        """Contents of one block or more. Whether they are new is known at their end; equal ones are packed alike."""
         number, count = len(self.firsts), size // self.block_bytes
         self._new()
-        tail = b""
-        for index in range(count + 1):
-            block = _take(data, self.block_bytes if index < count else size % self.block_bytes, where)
-            digest.update(block)
-            if index < count:
-                self._block(number, block)
-            else:
-                tail = block
-        found = self._digests.number(digest.digest())
-        if found == number:
-            self._tail(tail)
-            return number
-        self.blocks.rewind(number, count)
-        self._words -= count
-        del self.firsts[number:], self.fragments[number:], self.offsets[number:]
-        return self._again(found, size)
+        check = 0
+        for _ in range(count):
+            block = _take(data, self.block_bytes, where)
+            check = zlib_ng.crc32(block, check)
+            self._block(number, block)
+        tail = _take(data, size % self.block_bytes, where)
+        fingerprint = (size & _MASK_32) << 32 | zlib_ng.crc32(tail, check)
+        for other in self._known.find(fingerprint):
+            if self._tail_of(other, len(tail)) == tail and self.blocks.same(number, other, self.firsts[other], count):
+                self.blocks.rewind(number, count)
+                self._words -= count
+                del self.firsts[number:], self.fragments[number:], self.offsets[number:]
+                return self._again(other, size)
+        self._known.add(fingerprint)
+        self._tail(tail)
+        return number
+
+    def _tail_of(self, number: int, size: int) -> bytes:
+        """What a file put into a fragment, when that was ``size`` bytes; else other bytes, or none."""
+        if self.fragments[number] == NONE_32:
+            return b""
+        offset = self.offsets[number]
+        return self._fragment(self.fragments[number])[offset : offset + size]
+
+    def _fragment(self, number: int) -> bytes:
+        """A fragment block before it was packed. The last ones that were wanted are remembered."""
+        if number == self._full:
+            return b"".join(self._tails)
+        data = self._recent.pop(number, None)
+        return self._remember(number, self.blocks.fragment(number) if data is None else data)
+
+    def _remember(self, number: int, data: bytes) -> bytes:
+        self._recent[number] = data
+        if len(self._recent) > _RECENT:
+            del self._recent[next(iter(self._recent))]
+        return data
 
     def _again(self, number: int, size: int) -> int:
         self.duplicates += 1
@@ -111,7 +144,7 @@ class Files:
 
     def _flush(self) -> None:
         if self._tails:
-            self.blocks.put(FRAGMENTS, b"".join(self._tails))
+            self.blocks.put(FRAGMENTS, self._remember(self._full, b"".join(self._tails)))
             self._tails.clear()
             self._tails_bytes = 0
             self._full += 1

@@ -46,7 +46,7 @@ def write(
     threads: int | None = None,
     export: bool = True,
 ) -> Statistics:
-    """Write an image to ``out`` from its position on; ``out`` must be seekable and ends after the image.
+    """Write an image to ``out`` from its position on; ``out`` must be seekable and readable, and ends after the image.
 
     Entries may come in any order (a hard link after its file); of two with one path the later wins, and directories
     that nobody names are made, root's, 0755, of ``time_s``, which is also the image's time. ``level`` is the codec's,

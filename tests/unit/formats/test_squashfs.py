@@ -118,7 +118,7 @@ def _pseudo(data: bytes) -> list[tuple[str, str, str]]:
 
 @pytest.mark.parametrize("codec", Codec)
 def test_unsquashfs_extracts_the_same_files(tmp_path: Path, codec: Codec) -> None:
-    with (tmp_path / "image").open("wb") as out:
+    with (tmp_path / "image").open("w+b") as out:
         squashfs.write(mixed(), out, codec=codec, time_s=TIME_S)
     proc.run(["unsquashfs", "-no-xattrs", "-q", "-n", "-d", str(tmp_path / "tree"), str(tmp_path / "image")])
     check_extracted(mixed(), tmp_path / "tree")

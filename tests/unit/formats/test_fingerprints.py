@@ -1,0 +1,32 @@
+"""The table that finds what may be the same."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from moby.formats.fingerprints import Fingerprints
+
+
+def test_finds_members_in_the_order_they_came() -> None:
+    source = random.Random(1)
+    table, expected = Fingerprints(), dict[int, list[int]]()
+    for number in range(20_000):
+        fingerprint = source.getrandbits(64) if source.random() < 0.7 else source.randrange(9_000)
+        assert table.find(fingerprint) == expected.get(fingerprint, [])[:4]
+        table.add(fingerprint)
+        expected.setdefault(fingerprint, []).append(number)
+    assert len(table) == 20_000
+    assert all(table.find(each) == members[:4] for each, members in expected.items())
+
+
+@pytest.mark.parametrize("step", [0, 1 << 32, 1 << 17], ids=["one", "same low bits", "same middle"])
+def test_fingerprints_made_to_collide_stand_apart(step: int) -> None:
+    """A search goes over all that stand side by side."""
+    table = Fingerprints()
+    for number in range(30_000):
+        table.find(number * step)
+        table.add(number * step)
+    taken = "".join("x" if slot else " " for slot in table._slots)
+    assert max(map(len, taken.split())) < 300
