@@ -14,10 +14,12 @@ import moby
 from moby import api, log
 from moby.artifact import Artifact
 from moby.context import Context
-from moby.errors import ConfigError
+from moby.errors import ConfigError, PlatformError
 from moby.machines import MACHINES
+from moby.machines.machine import Machine
 from moby.machines.options import BootKind, Disk, Networking, Publish, RunOptions, parse_size_mib, read_data
 
+WAIT_S = 60
 YAML_SUFFIXES = (".yml", ".yaml")
 DESCRIPTION = "Build a YAML file and boot it, or boot an image: NAME (of NAME-kernel …), NAME.efi, a disk or an ISO."
 EPILOG = """\
@@ -25,6 +27,7 @@ examples:
   moby run --publish 8080:80 web.yml     build, boot, and serve the guest's port 80 on 8080
   moby run web                           boot web-kernel and web-initrd.img
   moby run -d --name db db.qcow2         in the background; see also moby ps, logs and stop
+  moby run --wait -p 8080:80 web.yml     in the background, and back once the guest answers on port 80
   moby run --disk size=2G web.yml        with an empty disk, kept in web-state/
 
 The console is on your terminal: Ctrl-C stops the machine, Ctrl-A x quits QEMU.
@@ -45,6 +48,16 @@ def add_machine_options(parser: argparse.ArgumentParser) -> None:
     """The machine's hardware and its connections."""
     parser.add_argument("--name", help="the machine's name (default: the image's)")
     parser.add_argument("-d", "--detach", "--detached", action="store_true", help="run in the background")
+    parser.add_argument(
+        "--wait", action="store_true", help="as -d, and return once the guest takes connections on its published ports"
+    )
+    parser.add_argument(
+        "--wait-timeout",
+        type=float,
+        default=WAIT_S,
+        metavar="SECONDS",
+        help="how long --wait waits at most (default %(default)s); the machine goes on even then",
+    )
     parser.add_argument("--cpus", type=int, default=1, help="processors (default 1)")
     parser.add_argument("--mem", default="", metavar="MiB", help="memory (default: what the image needs)")
     parser.add_argument("--disk", action="append", default=[], metavar="[PATH][,size=1G][,format=F]", help="a disk")
@@ -81,12 +94,16 @@ def execute(arguments: argparse.Namespace, context: Context) -> int:
     words = list(arguments.image)
     back_end = words.pop(0) if len(words) > 1 and words[0] in MACHINES else "qemu"
     options = options_from(arguments)
+    if arguments.wait and not any(port.protocol == "tcp" for port in options.publish):
+        fix = "publish what the guest listens on: --publish 8080:80"
+        raise ConfigError("there is no TCP port to wait for", where="--wait", fix=fix)
     target = made(words, arguments.arch or "", context)
     if options.detach:
-        machine = moby.run(target, options=options, context=context, back_end=back_end)
-        print(machine.name)
-        log.info(f"running in the background: moby logs {machine.name}, moby stop {machine.name}")
-        machine.close()
+        with moby.run(target, options=options, context=context, back_end=back_end) as machine:
+            print(machine.name, flush=True)
+            log.info(f"running in the background: moby logs {machine.name}, moby stop {machine.name}")
+            if arguments.wait:
+                wait(machine, arguments.wait_timeout)
         return 0
     return run_foreground(
         api.bootable(target),
@@ -96,6 +113,17 @@ def execute(arguments: argparse.Namespace, context: Context) -> int:
         stdout=sys.stdout.buffer,
         back_end=back_end,
     )
+
+
+def wait(machine: Machine, timeout_s: float) -> None:
+    """Wait until the guest answers. Raises ``PlatformError`` when it does not in time, or has ended."""
+    ports = ", ".join(str(port.host_port) for port in machine.published if port.protocol == "tcp")
+    try:
+        with log.step(f"Waiting for {machine.name} to answer on port {ports}"):
+            machine.wait_ports(timeout_s)
+    except PlatformError as error:
+        runs = f"; it still runs, moby stop {machine.name} ends it" if machine.status is None else ""
+        raise PlatformError(error.what, where=error.where, fix=f"moby logs {machine.name}{runs}") from error
 
 
 def made(words: list[str], architecture: str, context: Context) -> Path | tuple[Artifact, ...]:
@@ -118,7 +146,7 @@ def options_from(arguments: argparse.Namespace) -> RunOptions:
         data=read_data(arguments.data, arguments.data_file),
         state=arguments.state,
         name=arguments.name,
-        detach=arguments.detach,
+        detach=arguments.detach or arguments.wait,
         kind=arguments.kind,
         architecture=moby.architecture(arguments.arch) if arguments.arch else None,
         uefi=arguments.uefi,

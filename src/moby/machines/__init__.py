@@ -7,7 +7,7 @@
     commandline.py QEMU's command line, a pure function
     state.py       the state directory, and the machines that run
     qemu.py        start                  child.py, qmp.py, tpm.py: its process, its monitor, its TPM
-    machine.py     wait, stop, status     terminal.py: in the foreground
+    machine.py     wait, stop, status     terminal.py: in the foreground; page.py, ready.py: does the guest answer
 
 A back end is a function in ``MACHINES``: another one is a file plus a line.
 """

@@ -14,14 +14,14 @@ import re
 import socket
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from moby import log
 from moby.errors import CommandError, PlatformError
-from moby.machines import firmware, page
+from moby.machines import firmware, page, ready
 from moby.machines.child import Process
 from moby.machines.options import LOOPBACK, Publish
 from moby.machines.qmp import Monitor
@@ -243,13 +243,33 @@ class Machine:
         Raises ``PlatformError`` when time is up or the machine ended.
         """
         deadline = time.monotonic() + timeout_s
-        address = next((item.address for item in self.published if item.host_port == port), LOOPBACK)
-        address = {"0.0.0.0": LOOPBACK, "::": "::1"}.get(address, address)
+        address = next((ready.host_address(item) for item in self.published if item.host_port == port), LOOPBACK)
 
         def check() -> None:
             self._check_alive(deadline, f"port {port}", timeout_s, ended=self.status)
 
         return page.first(address, port, path, check)
+
+    def wait_ports(self, timeout_s: float = 60) -> None:
+        """Wait until the guest takes connections on all TCP ports that are published.
+
+        Raises ``PlatformError`` when time is up or the machine ended.
+        """
+        deadline = time.monotonic() + timeout_s
+
+        def usernet() -> str:
+            try:
+                return str(self.execute("human-monitor-command", **{"command-line": "info usernet"}))
+            except PlatformError:
+                if self.wait(_QUIT_S) is None:
+                    raise
+                return ""
+
+        def check(ports: Sequence[Publish]) -> None:
+            what = f"port {', '.join(str(each.host_port) for each in ports)}"
+            self._check_alive(deadline, what, timeout_s, ended=self.status)
+
+        ready.wait([each for each in self.published if each.protocol == "tcp"], usernet, check)
 
     def _check_alive(self, deadline: float, what: str, timeout_s: float, *, ended: int | None) -> None:
         if ended is None and time.monotonic() < deadline:
