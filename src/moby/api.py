@@ -71,7 +71,7 @@ def build(
     if options.provenance and output == "-":
         raise ConfigError("there is nothing to put it beside", where="--provenance", fix="give -o the name of a file")
     seen: list[Seen] = []
-    store = Store(context.store)
+    store = Store(context.store, verified=context.verified)
     with usage.using(store, context.environment), log.step(f"Building {files[-1]}"):
         components = Components(context, store)
         with timing.stage("read YAML"):

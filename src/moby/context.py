@@ -61,6 +61,11 @@ class Context:
             client_certificates=tuple(client_certificates),
         )
 
+    @property
+    def verified(self) -> Path:
+        """Where notes are kept about blobs of the store that were found right."""
+        return self.work / "verified"
+
     def client(self) -> httpx.Client:
         """The HTTP client of this context, made on first use and closed with the context."""
         return self._network.client(self.certificates)

@@ -42,7 +42,7 @@ _PREFIXES = ("MOBY_", "LINUXKIT_", "XDG_", "DOCKER_")
 State = list[int]
 
 
-def state(path: str | Path) -> State:
+def state(path: str | Path | int) -> State:
     """What changes when a file does: size, modification and change time, inode and device. Raises ``OSError``."""
     status = os.stat(path)  # noqa: PTH116 - no object for each of some hundred files
     return [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_dev]

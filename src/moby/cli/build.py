@@ -181,7 +181,7 @@ def dry_run(
 
     target = moby.architecture(arguments.arch)
     outputs.check(formats=formats, name="" if arguments.o else "x", output=arguments.o or None, architecture=target)
-    store = Store(context.store)
+    store = Store(context.store, verified=context.verified)
     if arguments.json:
         plan = decision.decide(arguments.files, store, context=context, options=options, layers=False)
         print(json.dumps(plan_form(plan), indent=2, ensure_ascii=False))

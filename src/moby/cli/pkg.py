@@ -60,7 +60,7 @@ def wanted(arguments: argparse.Namespace, recipe: Recipe) -> tuple[Architecture,
 def execute(arguments: argparse.Namespace, context: Context) -> int:
     """Do it for each recipe; results on stdout."""
     force, locked = getattr(arguments, "force", False), getattr(arguments, "locked", False)
-    store = Store(context.store)
+    store = Store(context.store, verified=context.verified)
     components = Components(context, store, locked=locked, force=force)
     made: list[dict[str, str]] = []
     for word in arguments.recipes:

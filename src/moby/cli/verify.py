@@ -54,7 +54,7 @@ def execute(arguments: argparse.Namespace, context: Context) -> int:
             options=options,
             context=context,
         )
-        store = Store(context.store)
+        store = Store(context.store, verified=context.verified)
 
         def cause(place: tuple[str, ...]) -> str:
             plan = decision.decide(arguments.files, store, context=context, options=replace(options, pull=False))

@@ -14,9 +14,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from moby import unchanged
 from moby.errors import PlatformError
 from moby.oci.digest import Digest, mismatch
 from moby.oci.manifest import Descriptor
+from moby.oci.verified import Verified
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _PREFIX = "moby-"
@@ -71,11 +73,15 @@ class Writer:
     """A blob on its way in. Use as a context manager; without ``commit`` nothing remains.
 
     With ``expected``, more bytes than its size are refused at once and ``commit`` compares size and digest.
+    ``verified`` is told of the blob then.
     """
 
-    def __init__(self, root: Path, expected: Descriptor | None, *, media_type: str) -> None:
+    def __init__(
+        self, root: Path, expected: Descriptor | None, *, media_type: str, verified: Verified | None = None
+    ) -> None:
         self._root = root
         self._expected = expected
+        self._verified = verified
         self._media_type = expected.media_type if expected else media_type
         self._algorithm = expected.digest.algorithm if expected else "sha256"
         with writing(root):
@@ -154,6 +160,8 @@ class Writer:
             _finish(self._stream.fileno())
             # The directory is not synced: a name lost in a crash is a blob that is absent, and fetched again.
             self._path.replace(target)
+            if self._verified is not None:
+                self._verified.note(digest, unchanged.state(self._stream.fileno()))
         return expected or Descriptor(media_type=self._media_type, digest=digest, size=self.count)
 
     def __enter__(self) -> Self:

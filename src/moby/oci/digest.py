@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import io
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -71,15 +72,25 @@ class VerifiedReader(io.RawIOBase):
     """Reads ``stream`` and raises ``IntegrityError`` instead of reporting an end that comes with the wrong content.
 
     ``size_bytes`` is the expected length; bytes beyond it are refused as soon as they are seen. The caller must read up
-    to the end (an empty read) for the check to happen. Closing closes ``stream``.
+    to the end (an empty read) for the check to happen, and ``verified`` is called after it. Closing closes ``stream``.
     """
 
-    def __init__(self, stream: BinaryIO, digest: Digest, size_bytes: int, *, where: str = "", fix: str = "") -> None:
+    def __init__(
+        self,
+        stream: BinaryIO,
+        digest: Digest,
+        size_bytes: int,
+        *,
+        where: str = "",
+        fix: str = "",
+        verified: Callable[[], None] | None = None,
+    ) -> None:
         self._stream = stream
         self._digest = digest
         self._size_bytes = size_bytes
         self._where = where
         self._fix = fix
+        self._verified = verified
         self._hash = hashlib.new(digest.algorithm)
         self._count = 0
 
@@ -104,6 +115,9 @@ class VerifiedReader(io.RawIOBase):
         got = Digest(algorithm=self._digest.algorithm, hex=self._hash.hexdigest())
         if self._count != self._size_bytes or got != self._digest:
             raise mismatch(self._digest, self._size_bytes, got, self._count, where=self._where, fix=self._fix)
+        if self._verified is not None:
+            self._verified()
+            self._verified = None
 
     def close(self) -> None:
         """Close the stream below."""

@@ -39,6 +39,7 @@ from moby.oci.manifest import (
     decode,
 )
 from moby.oci.reference import Reference
+from moby.oci.verified import Verified
 
 _CHUNK = 1 << 20
 _USERS = ".in-use"
@@ -47,11 +48,15 @@ _MAX_DEPTH = 3
 
 
 class Store:
-    """An OCI image layout at ``root``, made on first write. Safe to share between threads and processes."""
+    """An OCI image layout at ``root``, made on first write. Safe to share between threads and processes.
 
-    def __init__(self, root: Path) -> None:
+    With the directory ``verified`` blobs that were found right are not hashed again until they change.
+    """
+
+    def __init__(self, root: Path, *, verified: Path | None = None) -> None:
         self.root = root
         self._layout = Layout(root)
+        self._verified = Verified(verified) if verified else None
 
     def names(self) -> tuple[str, ...]:
         """Every image name, sorted."""
@@ -141,20 +146,26 @@ class Store:
             return False
 
     def open_blob(self, digest: Digest, *, check: bool = True) -> BinaryIO:
-        """The blob, checked again while it is read to its end unless the caller just did that.
+        """The blob, checked while it is read to its end, unless the caller just did that or it is known to be right.
 
         Raises ``IntegrityError`` when it is missing or altered.
         """
-        path = self._path(digest)
+        path, verified = self._path(digest), self._verified
         try:
             stream = path.open("rb")
         except FileNotFoundError as error:
             fix = "pull the image again"
             raise IntegrityError("blob is missing from the store", where=str(digest), fix=fix) from error
-        if not check:
+        state, begin_ns = unchanged.state(stream.fileno()), time.time_ns()
+        if not check or (verified and verified.holds(digest, state)):
             return stream
-        size = os.fstat(stream.fileno()).st_size
-        reader = VerifiedReader(stream, digest, size, where=str(path), fix="delete this file and pull the image again")
+
+        def found_right() -> None:
+            if verified and unchanged.state(stream.fileno()) == state:
+                verified.note_read(digest, state, begin_ns)
+
+        fix = "delete this file and pull the image again"
+        reader = VerifiedReader(stream, digest, state[0], where=str(path), fix=fix, verified=found_right)
         return io.BufferedReader(reader, _CHUNK)
 
     def read_blob(self, digest: Digest, limit_bytes: int) -> bytes:
@@ -168,7 +179,7 @@ class Store:
     def writer(self, expected: Descriptor | None = None, *, media_type: str = OCI_LAYER_GZIP) -> blob.Writer:
         """A new blob to be written piece by piece; see ``blob.Writer``."""
         self._layout.create()
-        return blob.Writer(self.root, expected, media_type=media_type)
+        return blob.Writer(self.root, expected, media_type=media_type, verified=self._verified)
 
     def ingest(
         self, stream: BinaryIO, expected: Descriptor | None = None, *, media_type: str = OCI_LAYER_GZIP
