@@ -66,10 +66,11 @@ class Change:
 
 
 class Pins:
-    """Pins by expanded name."""
+    """Pins by expanded name; ``absent`` says that there was no file to read them from."""
 
-    def __init__(self, pins: Mapping[str, Pin] | None = None) -> None:
+    def __init__(self, pins: Mapping[str, Pin] | None = None, *, absent: bool = False) -> None:
         self._pins = dict(sorted((pins or {}).items()))
+        self.absent = absent
 
     @classmethod
     def parse(cls, text: str, *, where: str = NAME) -> Pins:
@@ -92,11 +93,13 @@ class Pins:
 
     @classmethod
     def read(cls, path: Path) -> Pins:
-        """The pins in a file. Raises ``ConfigError``."""
+        """The pins in a file, none when there is no file. Raises ``ConfigError``."""
         try:
             with path.open("rb") as stream:
                 data = stream.read(_MAX_BYTES + 1)
             return cls.parse(data.decode(), where=str(path))
+        except FileNotFoundError:
+            return cls(absent=True)
         except OSError as error:
             raise ConfigError(f"cannot read it: {error.strerror}", where=str(path), fix="make it: moby lock") from error
         except UnicodeDecodeError as error:
@@ -159,11 +162,14 @@ class Pinned:
     def resolve(self, reference: Reference, platform: Platform) -> Image:
         """The image that is pinned, under its name as written.
 
-        Raises ``ConfigError`` for a name that must be pinned and is not, ``IntegrityError`` when what is found is not
-        what is pinned, and what the resolver raises.
+        Raises ``ConfigError`` for a name that must be pinned and is not, and for any that needs a pin when the file is
+        missing; ``IntegrityError`` when what is found is not what is pinned, and what the resolver raises.
         """
         if not needs_pin(reference):
             return self._resolver.resolve(reference, platform)
+        if self._pins.absent:
+            what = f"not pinned: there is no file {self._where}"
+            raise ConfigError(what, where=str(reference), fix=self._fix(reference, None))
         pin = self._pins.get(reference)
         digest = pin.image(platform) if pin is not None else None
         if digest is None and self._locked:

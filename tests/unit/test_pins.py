@@ -100,8 +100,9 @@ def test_what_is_wrong_is_told_with_its_line(text: str, message: str) -> None:
 
 
 def test_files_that_cannot_be_read_or_written(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"cannot read it: No such file.*make it: moby lock"):
-        Pins.read(tmp_path / "none")
+    assert Pins.read(tmp_path / "none").absent
+    with pytest.raises(ConfigError, match=r"cannot read it: Is a directory.*make it: moby lock"):
+        Pins.read(tmp_path)
     (tmp_path / "bad").write_bytes(b"\xff")
     with pytest.raises(ConfigError, match="not text"):
         Pins.read(tmp_path / "bad")
@@ -177,3 +178,11 @@ def test_what_cannot_change_needs_no_pin(text: str) -> None:
     inner = Recorder({AMD64: AMD})
     assert pinned(inner, locked=True).resolve(Reference.parse(text), AMD64).digest == AMD
     assert inner.asked == [text if "/" in text else f"docker.io/library/{text}"]
+
+
+def test_a_missing_lock_refuses_what_needs_a_pin_and_nothing_else() -> None:
+    for locked in (True, False):
+        none = Pinned(Recorder({AMD64: AMD}), Pins(absent=True), where="web.lock", locked=locked)
+        with pytest.raises(ConfigError, match=r"there is no file web\.lock .pin it: moby lock FILE.yml"):
+            none.resolve(A1, AMD64)
+        assert none.resolve(Reference.parse(f"a@{ROOT}"), AMD64).digest == AMD

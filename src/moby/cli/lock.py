@@ -54,7 +54,9 @@ def execute(arguments: argparse.Namespace, context: Context) -> int:
         raise ConfigError(f"'{named[0]}' is no YAML file", fix="an image is named with --update")
     if arguments.prune and not files:
         raise ConfigError("--prune needs the files whose images stay", fix="moby lock --prune FILE.yml")
-    before = Pins.read(path) if path.exists() or not files else Pins()
+    before = Pins.read(path)
+    if before.absent and not files:
+        raise ConfigError("there is no such file", where=str(path), fix="make it: moby lock FILE.yml")
     store = Store(context.store)
     with store.in_use():
         used = _used(files, store, context) if files else list(map(Reference.parse, before.names()))
@@ -63,9 +65,13 @@ def execute(arguments: argparse.Namespace, context: Context) -> int:
         names = {name for each in used for name in each.names}
         after = after.changed({name: None for name in after.names() if name not in names})
     changes = before.changes(after)
-    if changes or not path.exists():
+    if changes:
         after.write(path)
     _show(changes, path, as_json=arguments.json)
+    if not changes:
+        left = "is not written" if before.absent else "stays as it is"
+        needless = "nothing to lock, as components and names with a digest need no pin"
+        log.info(f"{path}: nothing changed" if used else f"{needless}: {path} {left}")
     return 0
 
 
@@ -124,8 +130,6 @@ def _show(changes: Sequence[Change], path: Path, *, as_json: bool) -> None:
             old, new = before.get(platform, "-"), after.get(platform, "-")
             if old != new:
                 print(f"  {platform} {_short(old)} → {_short(new)}")
-    if not changes:
-        log.info(f"{path}: nothing changed")
 
 
 def _by_platform(pin: Pin | None) -> dict[str, str]:

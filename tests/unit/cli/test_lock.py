@@ -106,7 +106,7 @@ def test_locked_refuses_drift(moby: Moby, fake: FakeRegistry) -> None:
     x, y = f"{fake.host}/x:1", f"{fake.host}/y:1"
     yaml("web.yml", x)
     build = ("build", "--arch", "amd64", "-f", "tar", "-o", "out.tar", "--locked", "web.yml")
-    assert "moby.lock: cannot read it" in moby(*build)[2]
+    assert f"{x}: not pinned: there is no file moby.lock\n  fix: pin it: moby lock FILE.yml" in moby(*build)[2]
     moby("lock", "web.yml")
     yaml("web.yml", x, y)
     status, _, err = moby(*build)
@@ -159,10 +159,40 @@ def test_files_and_imported_images_are_pinned_too(moby: Moby, tmp_path: Path, fa
 
 def test_components_and_digests_are_not_in_the_lock(moby: Moby, fake: FakeRegistry) -> None:
     digest = fake.put("x", "1", both("1"))
-    Path("web.yml").write_text(f"init: ['@pkg:init']\nservices: [{{name: s0, image: '{fake.host}/x@{digest}'}}]\n")
+    y = f"{{name: y, image: '{fake.host}/y:1'}}"
+    fake.put("y", "1", both("2"))
+    Path("web.yml").write_text(f"init: ['@pkg:init']\nservices: [{{name: s0, image: '{fake.host}/x@{digest}'}}, {y}]\n")
     assert moby("lock", "web.yml")[0] == 0
     assert Digest.parse(str(digest)).hex not in Path("moby.lock").read_text()
     assert "localhost" not in Path("moby.lock").read_text()
+
+
+def test_where_nothing_needs_a_pin_no_lock_is_written_nor_asked_for(moby: Moby, fake: FakeRegistry) -> None:
+    digest = fake.put("x", "1", both("1"))
+    Path("web.yml").write_text(f"services: [{{name: s0, image: '{fake.host}/x@{digest}'}}]\n")
+    Path("own.yml").write_text("init: ['@pkg:init']\n")
+    for words in (["web.yml"], ["own.yml"], ["--update", "web.yml"], ["--prune", "web.yml"]):
+        status, out, err = moby("lock", *words)
+        assert (status, out) == (0, "")
+        assert "nothing to lock, as components and names with a digest need no pin: moby.lock is not written" in err
+        assert not Path("moby.lock").exists()
+    assert json.loads(moby("lock", "--json", "web.yml")[1]) == {"lock": "moby.lock", "changes": []}
+    assert content(moby, "--locked", "web.yml") == "1"
+
+
+def test_a_lock_that_is_there_stays_where_nothing_needs_a_pin_until_it_is_pruned(
+    moby: Moby, fake: FakeRegistry
+) -> None:
+    digest = fake.put("x", "1", both("1"))
+    yaml("web.yml", f"{fake.host}/x:1")
+    moby("lock", "web.yml")
+    before = Path("moby.lock").read_text()
+    yaml("web.yml", f"{fake.host}/x@{digest}")
+    assert "need no pin: moby.lock stays as it is" in moby("lock", "web.yml")[2]
+    assert Path("moby.lock").read_text() == before
+    assert moby("lock", "--prune", "web.yml")[1].splitlines()[0] == f"{fake.host}/x:1"
+    assert f"{fake.host}/x" not in Path("moby.lock").read_text()
+    assert content(moby, "--locked", "web.yml") == "1"
 
 
 @pytest.mark.parametrize(
@@ -171,7 +201,7 @@ def test_components_and_digests_are_not_in_the_lock(moby: Moby, fake: FakeRegist
         (["lock"], "no YAML file to pin the images of"),
         (["lock", "nginx:1"], "no YAML file to pin the images of"),
         (["lock", "web.yml", "nginx:1"], "'docker.io/library/nginx:1' is no YAML file"),
-        (["lock", "--update"], "moby.lock: cannot read it"),
+        (["lock", "--update"], "moby.lock: there is no such file"),
         (["lock", "--prune", "--update"], "--prune needs the files"),
         (["lock", "none.yml"], "none.yml: cannot read it"),
     ],
