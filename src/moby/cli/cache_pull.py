@@ -6,6 +6,7 @@ import argparse
 import platform as host
 
 from moby.cli.cache_images import shown
+from moby.config.fields import image_name
 from moby.context import Context
 from moby.errors import ConfigError
 from moby.oci import usage
@@ -20,7 +21,7 @@ _ALL = "all"
 
 def pull(arguments: argparse.Namespace, context: Context, store: Store) -> int:
     """Fetch images anew and print their names and digests."""
-    references = [Reference.parse(each) for each in arguments.names]
+    references = [image_name(each) for each in arguments.names]
     with usage.using(store, context.environment), Registry.connect(context) as registry:
         source = ImageSource(store, registry, PullPolicy.ALWAYS)
         for reference in references:

@@ -1,4 +1,4 @@
-"""The little languages inside single values: binds, tmpfs, rlimits, capabilities, modes, mounts, platforms.
+"""The little languages inside single values: images, binds, tmpfs, rlimits, capabilities, modes, mounts, platforms.
 
 Each parser gives a typed value or raises ``ConfigError`` without a place; whoever knows the place adds it.
 """
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from moby.config.scalars import spell
 from moby.config.suggest import closest, did_you_mean
 from moby.errors import ConfigError
+from moby.oci.reference import Reference, Transport
 
 # capabilities(7), in the kernel's order: what "all" stands for.
 CAPABILITIES = tuple(
@@ -39,6 +40,17 @@ _VOLUME_NAME = re.compile(r"[a-z0-9_-]+", re.ASCII)
 _DIGITS = re.compile(r"[0-9]+", re.ASCII)
 _OCTAL = re.compile(r"[0-7]{1,5}", re.ASCII)
 _PAGE_UNITS = ("B", "KB", "MB", "GB", "TB")
+# A transport before what is neither a path nor a registry's port: by the grammar the tag of a short name.
+_NO_PATH = re.compile(rf"({'|'.join(Transport)}):(?!\.{{0,2}}/|[0-9]{{1,5}}/)(.+)", re.ASCII)
+
+
+def image_name(text: str) -> Reference:
+    """The reference that ``text`` spells; ``oci:FILE`` is refused: nobody means ``library/oci:FILE``."""
+    if found := _NO_PATH.fullmatch(text):
+        path = "/PATH" if found[2].startswith("~") else f"./{found[2]}"
+        fix = f"the path of a file begins with / or ./: {spell(f'{found[1]}:{path}')}"
+        raise ConfigError(f"{text[:300]!r} is no file, but the name of an image in a registry", fix=fix)
+    return Reference.parse(text)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,6 @@ from pydantic_core import PydanticCustomError
 
 from moby.config import fields
 from moby.errors import ConfigError
-from moby.oci.reference import Reference
 
 _Value = TypeVar("_Value")
 
@@ -65,7 +64,7 @@ def namespace(kind: str) -> AfterValidator:
 
 def _image_or_empty(text: str) -> None:
     if text:
-        Reference.parse(text)
+        fields.image_name(text)
 
 
 def _mode_or_empty(text: str) -> None:
@@ -79,7 +78,7 @@ UInt64 = Annotated[int, Field(ge=0, lt=1 << 64)]
 UInt32 = Annotated[int, Field(ge=0, lt=1 << 32)]
 UInt16 = Annotated[int, Field(ge=0, lt=1 << 16)]
 Id = Annotated[int | str, number_or("the name of a container")]
-ImageName = Annotated[str, checked(Reference.parse)]
+ImageName = Annotated[str, checked(fields.image_name)]
 OptionalImageName = Annotated[str, checked(_image_or_empty)]
 Capabilities = Annotated[
     tuple[Annotated[str, suggesting("all", "none", *fields.CAPABILITIES)], ...], AfterValidator(_capabilities)

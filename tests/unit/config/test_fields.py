@@ -5,8 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from moby.config import fields
-from moby.config.fields import CAPABILITIES, Bind, Limit, Tmpfs
+from moby.config.fields import CAPABILITIES, Bind, Limit, Tmpfs, image_name
 from moby.errors import ConfigError
+from moby.oci.reference import Reference
 
 PART = st.text("abc/._-", min_size=1, max_size=8)
 OPTIONS = st.lists(st.text("abcdr=01", min_size=1, max_size=6), min_size=1, max_size=4).map(tuple)
@@ -163,3 +164,25 @@ def test_ids_by_name(value: str | None, number: int) -> None:
 def test_unknown_ids_are_refused_also_quoted_numbers(value: str) -> None:
     with pytest.raises(ConfigError, match="cannot find id"):
         fields.user_id(value, IDS)
+
+
+@pytest.mark.parametrize(
+    ("text", "fix"),
+    [
+        ("docker-archive:web.tar", "docker-archive:./web.tar"),
+        ("oci-archive:dir/web.tar:web:1", "oci-archive:./dir/web.tar:web:1"),
+        ("oci:layout", "oci:./layout"),
+        ("oci:~/layout", "oci:/PATH"),
+    ],
+)
+def test_a_file_whose_path_does_not_look_like_one_is_no_image_of_a_registry(text: str, fix: str) -> None:
+    with pytest.raises(ConfigError, match="is no file, but the name of an image in a registry") as caught:
+        image_name(text)
+    assert caught.value.fix.endswith(f" with / or ./: {fix}")
+
+
+@pytest.mark.parametrize(
+    "text", ["oci", "oci@sha256:" + 64 * "0", "oci:./dir", "oci:/dir:name", "oci-archive:../x", "oci:5000/x", "a/oci:1"]
+)
+def test_other_names_are_references(text: str) -> None:
+    assert image_name(text) == Reference.parse(text)
