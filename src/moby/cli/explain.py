@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sized
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from typing import TYPE_CHECKING
 
 from moby.context import Context
+from moby.errors import ConfigError
 
 if TYPE_CHECKING:
+    from moby.config.model import Config
     from moby.evidence.explain import ContainerFacts, Layered, Part, PathFacts
     from moby.evidence.trace import Version
     from moby.formats.entry import Entry
     from moby.oci.image import Image
+    from moby.oci.store import Store
+    from moby.plan import Plan
 
 EXAMPLES = """\
 examples:
@@ -66,14 +70,28 @@ def execute(arguments: argparse.Namespace, context: Context) -> int:
     config = draft.config
     if not wanted:
         parts = explain.parts(config, plan)
-        show({"parts": [part_form(each) for each in parts]}, map(part_line, parts), as_json=arguments.json)
+        show({"parts": [part_form(each) for each in parts]}, part_lines(parts), as_json=arguments.json)
     elif found := explain.containers(config, plan, wanted):
         lines = (line for each in found for line in container_lines(each))
         show({"containers": [container_form(each) for each in found]}, lines, as_json=arguments.json)
     else:
-        facts = explain.path(config, plan, store, wanted)
+        facts = path(config, plan, store, wanted)
         show(path_form(facts), path_lines(facts), as_json=arguments.json)
     return 0
+
+
+def path(config: Config, plan: Plan, store: Store, wanted: str) -> PathFacts:
+    """What is at ``wanted``. Raises ``ConfigError`` that names what is alike when nothing is there."""
+    from moby.evidence import explain
+
+    try:
+        return explain.path(config, plan, store, wanted)
+    except ConfigError as error:
+        from moby.cli.explain_near import nearest
+
+        near = nearest(plan, store, wanted)
+        fix = f"did you mean {near}?" if near else error.fix
+        raise ConfigError(error.what, where=error.where, fix=fix) from None
 
 
 def show(form: dict[str, object], lines: Iterable[str], *, as_json: bool) -> None:
@@ -87,10 +105,21 @@ def part_form(part: Part) -> dict[str, object]:
     return {"part": part.name, "where": part.where, "directory": part.directory, "image": image}
 
 
-def part_line(part: Part) -> str:
-    """A part in one line."""
-    image = f"  {part.image.reference} {part.image.digest}" if part.image else ""
-    return f"{part.where}  /{part.directory}{image}"
+def part_lines(parts: Sequence[Part]) -> Iterator[str]:
+    """Parts in lines with columns."""
+    widths = (
+        max((len(each.where) for each in parts), default=0),
+        max((len(each.directory) for each in parts), default=0) + 1,
+        max((len(str(each.image.reference)) for each in parts if each.image), default=0),
+    )
+    return (part_line(each, widths) for each in parts)
+
+
+def part_line(part: Part, widths: tuple[int, int, int] = (0, 0, 0)) -> str:
+    """A part in one line: place, directory and image, each at least so wide."""
+    where, directory, name = widths
+    image = f"  {part.image.reference!s:<{name}} {part.image.digest}" if part.image else ""
+    return f"{part.where:<{where}}  {'/' + part.directory:<{directory}}{image}".rstrip()
 
 
 def container_form(facts: ContainerFacts) -> dict[str, object]:
