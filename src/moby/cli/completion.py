@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
 
 from moby.cli.main import COMMANDS, add_global_options, load
 from moby.cli.parser import Parser
 from moby.context import Context
 
+EXAMPLES = """\
+examples:
+  eval "$(moby completion bash)"
+  moby completion zsh > ~/.zfunc/_moby
+
+Commands and options are completed, and what they take: YAML files, formats, names of machines that run."""
+_MACHINES = "moby -q ps 2>/dev/null | tail -n +2 | cut -d' ' -f1"
+_COMMANDS_OF_MACHINES = ("logs", "stop")
+# What shtab takes as the values of an argument: for each shell an action, and the functions that it needs.
+Values = dict[str, str | dict[str, str]]
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``moby completion``."""
     parser.description = "Print a completion script for your shell."
-    parser.epilog = 'examples:\n  eval "$(moby completion bash)"\n  moby completion zsh > ~/.zfunc/_moby'
+    parser.epilog = EXAMPLES
     parser.add_argument("shell", choices=("bash", "zsh", "tcsh"))
 
 
@@ -24,8 +36,59 @@ def execute(arguments: argparse.Namespace, context: Context) -> int:
     add_global_options(whole)
     commands = whole.add_subparsers()
     for name, text in COMMANDS.items():
-        load(name).configure(commands.add_parser(name, help=text))
+        parser = commands.add_parser(name, help=text)
+        load(name).configure(parser)
+        for action, values in completed(name, parser):
+            action.complete = values  # type: ignore[attr-defined]  # shtab's own way
     script = shtab.complete(whole, shell=arguments.shell)
     # Where the parsers have nothing to offer, names of files: else the script would take them away.
     print(script.replace("complete -o bashdefault ", "complete -o bashdefault -o default "))
     return 0
+
+
+def completed(command: str, parser: argparse.ArgumentParser) -> Iterator[tuple[argparse.Action, Values]]:
+    """The arguments of a command whose values are known, with those."""
+    import shtab
+
+    from moby.outputs import FORMATS
+
+    for action in parser._actions:
+        if action.dest == "format":
+            yield action, formats(sorted(FORMATS))
+        elif action.metavar == "NAME" and not action.option_strings and command in _COMMANDS_OF_MACHINES:
+            yield action, machines()
+        elif str(action.metavar).startswith("FILE.yml"):
+            yield action, shtab.glob("*.yml", "*.yaml")
+
+
+def formats(names: list[str]) -> Values:
+    """Formats, one or several with commas."""
+    listed = " ".join(names)
+    bash = f"""\
+_moby_formats() {{
+  local before=
+  case $1 in *,*) before=${{1%,*}}, ;; esac
+  compgen -P "$before" -W "{listed}" -- "${{1##*,}}"
+}}"""
+    return {
+        "bash": "_moby_formats",
+        "zsh": f"_values -s , format {listed}",
+        "tcsh": f"({listed})",
+        "preamble": {"bash": bash},
+    }
+
+
+def machines() -> Values:
+    """Machines that run when the completion is asked for."""
+    bash = f"""\
+_moby_machines() {{
+  compgen -W "$({_MACHINES})" -- "$1"
+}}"""
+    zsh = f"""\
+_moby_machines() {{
+  local -a names
+  names=(${{(f)"$({_MACHINES})"}})
+  compadd "$@" -a names
+}}"""
+    tcsh = '`moby -q ps | tail -n +2 | cut -d" " -f1`'
+    return {"bash": "_moby_machines", "zsh": "_moby_machines", "tcsh": tcsh, "preamble": {"bash": bash, "zsh": zsh}}

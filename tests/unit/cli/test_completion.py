@@ -1,0 +1,69 @@
+"""What the completion script offers, asked as bash asks it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from moby import proc
+from moby.cli import main as cli
+
+_ASK = 'source "$1"; shift; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _shtab_moby 2>/dev/null; echo "${COMPREPLY[@]}"'
+_PS = "#!/bin/sh\n[ \"$*\" = '-q ps' ] && printf 'NAME   PID  UP  PORTS\\nweb     7  1s  \\nelse    8  2s  \\n'\n"
+
+
+def script(shell: str, capsys: pytest.CaptureFixture[str]) -> str:
+    assert cli.main(["completion", shell]) == 0
+    return capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        (["build", ""], ["a.yml", "b.yaml", "sub"]),
+        (["validate", "b"], ["b.yaml"]),
+        (["lock", "sub/"], ["sub/d.yml"]),
+        (["verify", "web", ""], ["a.yml", "b.yaml", "sub"]),
+        (["build", "-f", "qcow2-"], ["qcow2-bios", "qcow2-efi"]),
+        (["build", "--format", "tar,qcow2-"], ["tar,qcow2-bios", "tar,qcow2-efi"]),
+        (["verify", "-f", "kernel+i"], ["kernel+initrd", "kernel+iso"]),
+        (["build", "-f", "tar", "a"], ["a.yml"]),
+        (["logs", ""], ["web", "else"]),
+        (["stop", "web", "e"], ["else"]),
+        (["build", "--root", "sq"], ["squashfs"]),
+        (["build", "--for"], ["--format"]),
+        (["run", ""], []),
+    ],
+    ids=lambda words: " ".join(words),
+)
+def test_values_are_completed(
+    words: list[str], offered: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "moby.bash").write_text(script("bash", capsys))
+    (tmp_path / "bin").mkdir()
+    program = tmp_path / "bin/moby"
+    program.write_text(_PS)
+    program.chmod(0o755)
+    here = tmp_path / "here"
+    (here / "sub").mkdir(parents=True)
+    for name in ("a.yml", "b.yaml", "c.txt", "sub/d.yml"):
+        (here / name).touch()
+    asked = f'PATH="{program.parent}:$PATH"; cd "{here}"; {_ASK}'
+    said = proc.run(["bash", "-c", asked, "bash", tmp_path / "moby.bash", "moby", *words])
+    assert said.decode().split() == offered
+
+
+@pytest.mark.parametrize(
+    ("shell", "parts"),
+    [
+        (
+            "zsh",
+            [":_values -s , format aws azure ", ":_moby_machines", "_moby_machines() {", "_files -g '(*.yml|*.yaml)'"],
+        ),
+        ("tcsh", ["'n/--format/(aws azure ", "f:{*.yml,*.yaml}", "moby -q ps"]),
+    ],
+)
+def test_other_shells_get_the_same_values(shell: str, parts: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    made = script(shell, capsys)
+    assert [part for part in parts if part not in made] == []
