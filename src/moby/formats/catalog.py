@@ -22,6 +22,7 @@ NAME_BYTES = 255  # NAME_MAX
 _END = b"\0\0"
 _HEAD = 7  # after the path: its end, four bytes of order, one of kind
 _KINDS = {kind.value >> 12: kind for kind in Kind}
+_BITS = {kind: bits for bits, kind in _KINDS.items()}
 _LINK = Kind.HARDLINK.value >> 12
 
 
@@ -68,7 +69,7 @@ class Catalog:
         records, key = self._records, _key(path)
         if not key and kind is not Kind.DIRECTORY:
             raise IntegrityError("the root is a directory", where="/")
-        records.append(b"%b\0\0%b%c%b" % (key, len(records).to_bytes(4, "big"), kind.value >> 12, facts))
+        records.append(b"%b\0\0%b%c%b" % (key, len(records).to_bytes(4, "big"), _BITS[kind], facts))
 
     def link(self, path: str, target: str) -> None:
         """Take one more name of what stands at ``target`` now."""
@@ -173,12 +174,15 @@ def _key(path: str) -> bytes:
     key = path.encode("utf-8", "surrogateescape")
     if not key:
         return key
-    framed = b"\0%b\0" % key.replace(b"/", b"\0")
-    if b"\0" in key or _END in framed or b"\0.\0" in framed or b"\0..\0" in framed:
-        raise IntegrityError("not a clean relative path", where=repr(path))
     if len(key) > NAME_BYTES and (len(key) > PATH_BYTES or max(map(len, key.split(b"/"))) > NAME_BYTES):
         raise IntegrityError(f"a path of {len(key)} bytes, or a part of it, is too long", where=repr(path))
-    return framed[1:-1]
+    framed = key.replace(b"/", b"\0")
+    # Every other path has a mark of being unclean, or of a hidden file.
+    if b"\0" in key or b"\0." in framed or _END in framed or key[0] in b"./" or key[-1] == 0x2F:
+        parts = key.split(b"/")
+        if b"\0" in key or b"" in parts or b"." in parts or b".." in parts:
+            raise IntegrityError("not a clean relative path", where=repr(path))
+    return framed
 
 
 def _path(key: bytes) -> str:

@@ -22,10 +22,15 @@ class Kind(enum.Enum):
     FILE = 0o100000
     SYMLINK = 0o120000
 
+    # There is one object of each, and tables by kind are looked into for every file: Enum's own would hash the name.
+    __hash__ = object.__hash__
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+
+@dataclass(slots=True, kw_only=True)
 class Entry:
-    """A file, directory, link, device or fifo with its metadata.
+    """A file, directory, link, device or fifo with its metadata. Nobody changes one: ``replace`` makes another.
+
+    It is not frozen, as there are tens of thousands, and a frozen one takes four times as long to make.
 
     ``path`` is relative, ``/``-separated, without ``.``, ``..``, empty parts, leading or trailing slash.
     ``mode`` holds permission bits only (``0o7777``), ``mtime_s`` seconds since 1970, ``size`` bytes of a FILE.

@@ -42,6 +42,22 @@ def packer(codec: Codec, level: int) -> Pack | None:
     return None
 
 
+def _group_packer(codec: Codec, level: int) -> Callable[[list[bytes]], list[bytes]]:
+    """As ``packer``, for the blocks of a group, none of which is empty."""
+    if codec is Codec.ZSTD:
+        compressor = zstandard.ZstdCompressor(level=level, write_checksum=False)
+
+        def pack(blocks: list[bytes]) -> list[bytes]:
+            # One call lets go of the interpreter's lock once; each time a thread waits to have it back costs both.
+            made = compressor.multi_compress_to_buffer([*blocks], threads=1)
+            return [made[index].tobytes() for index in range(len(blocks))]
+
+        return pack
+    one = packer(codec, level)
+    assert one is not None
+    return lambda blocks: [one(data) for data in blocks]
+
+
 class Blocks:
     """Data and fragment blocks from ``position`` on. A context manager: its end waits for the threads.
 
@@ -147,11 +163,12 @@ class Blocks:
             self._write()
 
     def _pack(self, group: list[tuple[int, bytes]]) -> list[bytes]:
-        pack: Pack | None = getattr(self._local, "pack", None)
+        pack = getattr(self._local, "pack", None)
         if pack is None:
-            pack = self._local.pack = packer(self._codec, self._level)
-        assert pack is not None
-        return [pack(data) if data else data for _, data in group]
+            pack = self._local.pack = _group_packer(self._codec, self._level)
+        filled = [data for _, data in group if data]
+        packed = iter(pack(filled) if filled else ())
+        return [next(packed) if data else b"" for _, data in group]
 
     def _write(self) -> None:
         """Write the oldest group."""

@@ -21,7 +21,6 @@ from moby.formats.squashfs_layout import (
     DIRECTORY_EXTENDED,
     DIRENT,
     EXTENDED,
-    FILE,
     FILE_EXTENDED,
     HEAD,
     INDEX,
@@ -50,7 +49,8 @@ _TYPES = {
 # written: unsquashfs refuses a table with more of them than the inodes that are left could have.
 _FACTS = struct.Struct("<HIIII")
 _OWN = struct.Struct("<HHHI")  # mode, owners and time, as an inode has them
-_BODY = struct.Struct("<QI")  # a FILE's size and number
+_FILE_FACTS = struct.Struct("<HIIIIQI")  # and a FILE's size and number
+_PLAIN_FILE = struct.Struct("<HHHHIIIIII")  # a basic FILE's inode without the words of its blocks
 
 
 def facts(entry: Entry, *, xattr: int) -> bytes:
@@ -65,14 +65,21 @@ def facts(entry: Entry, *, xattr: int) -> bytes:
 
 def file_facts(entry: Entry, *, xattr: int, number: int) -> bytes:
     """Facts of a FILE whose contents have this number."""
-    return _own_facts(entry, xattr) + _BODY.pack(entry.size, number)
+    return _FILE_FACTS.pack(*_owner(entry), xattr, entry.size, number)
 
 
 def _own_facts(entry: Entry, xattr: int) -> bytes:
-    for owner in (entry.uid, entry.gid):
-        if not 0 <= owner <= NONE_32:
-            raise IntegrityError(f"owner {owner} is out of range", where=entry.path)
-    return _FACTS.pack(entry.mode & 0o7777, entry.uid, entry.gid, min(max(entry.mtime_s, 0), NONE_32), xattr)
+    return _FACTS.pack(*_owner(entry), xattr)
+
+
+def _owner(entry: Entry) -> tuple[int, int, int, int]:
+    """Mode, owners and time."""
+    uid, gid, time_s = entry.uid, entry.gid, entry.mtime_s
+    if not (0 <= uid <= NONE_32 and 0 <= gid <= NONE_32):
+        raise IntegrityError(f"owner {uid}:{gid} is out of range", where=entry.path)
+    if not 0 <= time_s <= NONE_32:
+        time_s = 0 if time_s < 0 else NONE_32
+    return entry.mode & 0o7777, uid, gid, time_s
 
 
 @dataclass(slots=True)
@@ -96,14 +103,15 @@ class _Listing:
 
     def add(self, name: bytes, kind: Type, number: int, reference: int) -> None:
         """The next entry, in the order of names."""
-        block, count = reference >> 16, self._count
+        block, count, data = reference >> 16, self._count, self.data
         away = number - self._base
-        if block != self._block or count == MAX_RUN or not -0x8000 <= away <= 0x7FFF or self._long():
+        is_long = len(data) - self._run >= METADATA_BYTES  # a search would read too much
+        if block != self._block or count == MAX_RUN or not -0x8000 <= away <= 0x7FFF or is_long:
             self._begin(name, block, number)
             away = count = 0
-        self._count = count = count + 1
-        self.data[self._run] = count - 1
-        self.data += DIRENT.pack(reference & 0xFFFF, away, kind, len(name) - 1) + name
+        data[self._run] = count
+        self._count = count + 1
+        data += DIRENT.pack(reference & 0xFFFF, away, kind, len(name) - 1) + name
 
     def _begin(self, name: bytes, block: int, number: int) -> None:
         self._run, self._block, self._base = len(self.data), block, number
@@ -111,10 +119,6 @@ class _Listing:
         if self._run // METADATA_BYTES > known // METADATA_BYTES and len(self.index) < MAX_INDEX:
             self.index.append((self._run, name))
         self.data += RUN.pack(0, block, number)
-
-    def _long(self) -> bool:
-        """Whether the run is so long that a search would read too much."""
-        return len(self.data) - self._run >= METADATA_BYTES
 
 
 class Inodes:
@@ -145,7 +149,7 @@ class Inodes:
                 number = self._number()
                 open_.append(_Listing(node, number, open_[-1].number if open_ else number))
             else:
-                number, reference = self._known(node) or self._other(node)
+                number, reference = (self._known(node) if node.links > 1 else None) or self._other(node)
                 open_[-1].add(node.name, _TYPES[node.kind], number, reference)
 
     def encode_references(self) -> bytes:
@@ -158,32 +162,35 @@ class Inodes:
 
     def _known(self, node: Node) -> tuple[int, int] | None:
         """The inode of a file with several names that has been written."""
-        return self._linked.get(node.file) if node.links > 1 else None
+        return self._linked.get(node.file)
 
     def _other(self, node: Node) -> tuple[int, int]:
         """Write the inode of anything but a directory."""
-        number, reference = self._number(), self._inodes.reference
+        reference = self._inodes.reference
+        self.references.append(reference)
+        number = len(self.references)
         self._inodes.put(self._file(node, number) if node.kind is Kind.FILE else self._special(node, number))
-        self.references[number - 1] = reference
         if node.links > 1:
             self._linked[node.file] = number, reference
         return number, reference
 
     def _file(self, node: Node, number: int) -> bytes:
-        own, xattr = self._parts(node)
-        size, contents = _BODY.unpack_from(node.facts, _FACTS.size)
+        mode, uid, gid, time_s, xattr, size, contents = _FILE_FACTS.unpack(node.facts)
+        uid, gid = self._ids.number(uid), self._ids.number(gid)
         start, fragment, offset, words, sparse = 0, NONE_32, 0, b"", 0
         files = self._files
         if contents != EMPTY:
             fragment, offset = files.fragments[contents], files.offsets[contents]
-            count = size // files.block_bytes
-            if count:
+            if size >= files.block_bytes:
+                count = size // files.block_bytes
                 start, first = files.blocks.starts[contents], files.firsts[contents]
                 sizes = files.blocks.words[first : first + count]
                 sparse = sizes.count(0) * files.block_bytes
                 words = _little(sizes)
         if node.links == 1 and xattr == NONE_32 and not sparse and start <= NONE_32 and size <= NONE_32:
-            return _head(Type.FILE, own, number) + FILE.pack(start, fragment, offset, size) + words
+            plain = (Type.FILE, mode, uid, gid, time_s, number, start, fragment, offset, size)
+            return _PLAIN_FILE.pack(*plain) + words
+        own = _OWN.pack(mode, uid, gid, time_s)
         body = FILE_EXTENDED.pack(start, size, sparse, node.links, fragment, offset, xattr)
         return _head(Type.FILE + EXTENDED, own, number) + body + words
 

@@ -60,6 +60,15 @@ class Source:
             missing -= len(parts[-1])
         return b"".join(parts)
 
+    def take_or_end(self, count: int) -> bytes:
+        """Exactly ``count`` bytes, or none where nothing is left."""
+        start = self._position
+        end = start + count
+        if end <= len(self._buffer):
+            self._position = end
+            return self._buffer[start:end]
+        return b"" if self.at_end() else self.take(count)
+
     def take_padded(self, size: int, padding: int) -> bytes:
         """``size`` bytes; the ``padding`` behind them is dropped."""
         end = self._position + size

@@ -19,6 +19,7 @@ _MAX_ID = 0xFFFFFFFF
 _MAX_MAJOR, _MAX_MINOR = 0xFFF, 0xFFFFF
 _MAX_TIME_S = 1 << 62
 _ZERO = bytes(BLOCK_BYTES)
+_UNCLEAN_START = frozenset(("", "/", "."))
 # Extension headers: pax for the next entry, pax for all that follow, GNU long name, GNU long link.
 _EXTENSIONS = frozenset((b"x", b"g", b"L", b"K"))
 _PAX_KEYS = frozenset(("path", "linkpath", "size", "uid", "gid", "mtime", LINKS))
@@ -51,12 +52,17 @@ def clean(path: str) -> str:
     """``path`` without empty and ``.`` parts; ``""`` for the root. ``ValueError`` when it has ``..`` or a NUL."""
     if "\0" in path:
         raise ValueError("name holds a NUL")
-    if not ("//" in path or "/." in path or path[-1:] == "/" or path[:1] in ("/", ".", "")):
+    if _is_clean(path):
         return path
     parts = [part for part in path.split("/") if part not in ("", ".")]
     if ".." in parts:
         raise ValueError("name leaves the tree with '..'")
     return "/".join(parts)
+
+
+def _is_clean(path: str) -> bool:
+    """Whether ``path`` certainly is as ``clean`` makes it."""
+    return path[:1] not in _UNCLEAN_START and path[-1] != "/" and not ("//" in path or "/." in path or "\0" in path)
 
 
 class _Reader:
@@ -72,8 +78,7 @@ class _Reader:
 
     def entries(self) -> Iterator[Entry]:
         source, count = self._source, 0
-        while not source.at_end():
-            block = source.take(BLOCK_BYTES)
+        while block := source.take_or_end(BLOCK_BYTES):
             if block == _ZERO:
                 break
             flag = block[156:157]
@@ -103,8 +108,8 @@ class _Reader:
     def _entry(self, block: bytes, flag: bytes) -> Entry:
         """The entry of a header, its body read when it is small; pax records win over the header's own fields."""
         source, pax = self._source, self._pax
-        name = pax.get("path") or _name(block)
-        source.entry = name.decode("utf-8", "surrogateescape")
+        name = (pax and pax.get("path")) or _name(block)
+        source.entry = path = name.decode("utf-8", "surrogateescape")
         kind = KINDS.get(flag)
         if kind is None:
             raise source.fail("sparse files are refused" if flag == b"S" else f"unknown entry type {flag!r}")
@@ -119,13 +124,15 @@ class _Reader:
             xattrs = tuple((key[len(XATTR) :], pax[key]) for key in sorted(pax) if key.startswith(XATTR))
         if kind is not Kind.FILE:
             size = 0
+        if len(path) > self._limits.path_bytes or not _is_clean(path):
+            path = self._clean(path, root=kind is Kind.DIRECTORY)
         if not (0 <= uid <= _MAX_ID and 0 <= gid <= _MAX_ID and 0 <= size <= self._limits.file_bytes):
             raise source.fail(f"size or owner out of range: {size} bytes, owner {uid}:{gid}")
         if not -_MAX_TIME_S < mtime_s < _MAX_TIME_S:
             raise source.fail("time out of range")
         device = kind is Kind.CHAR or kind is Kind.BLOCK
         return Entry(
-            path=self._clean(source.entry, root=kind is Kind.DIRECTORY),
+            path=path,
             kind=kind,
             mode=mode & 0o7777,
             uid=uid,

@@ -90,17 +90,21 @@ class _Order:
         self._left = memory_bytes
 
     def check(self, entry: Entry) -> None:
-        path = entry.path
+        path, kind, names = entry.path, entry.kind, self._names
         above, _, name = path.rpartition("/")
-        if path in self._names or above not in self._directories or name.startswith(".wh.") or not _fits(name):
+        if above not in self._directories or (name[0] == "." and name.startswith(".wh.")) or not _fits(name):
             raise UnorderedError
-        self._names.add(path)
+        count = len(names)
+        names.add(path)
+        if len(names) == count:
+            raise UnorderedError
         self._left -= _NAME_BYTES + getsizeof(path)
-        if entry.kind is Kind.DIRECTORY:
+        if kind is Kind.FILE:
+            if entry.links > 1:
+                self._missing[path] = entry.links - 1
+        elif kind is Kind.DIRECTORY:
             self._directories.add(path)
-        elif entry.links > 1:
-            self._missing[path] = entry.links - 1
-        elif entry.kind is Kind.HARDLINK:
+        elif kind is Kind.HARDLINK:
             if not self._missing.get(entry.target):
                 raise UnorderedError
             self._missing[entry.target] -= 1

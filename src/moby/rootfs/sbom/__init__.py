@@ -77,12 +77,16 @@ class Inventory:
                     current = entry.origin
                     part = self._by_origin.get(current)
                     self._begin(part)
+                recorder = self._recorder
                 if part is None or (not prefix and entry.path in self._generated):
                     yield from self._configured(entry)
-                elif self._recorder is None:
+                elif recorder is None:
                     yield entry
+                elif recorder.is_plain(entry, prefix):
+                    yield entry
+                    recorder.take(entry, prefix)
                 else:
-                    yield from self._recorder.watch(entry, prefix)
+                    yield from recorder.watch(entry, prefix)
             self._begin(None)
         finally:
             if self._recorder is not None:

@@ -13,6 +13,7 @@ import json
 import os
 import shutil
 import tempfile
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,11 +72,11 @@ class Writer:
 
     def __init__(self) -> None:
         self._spools: dict[str, IO[bytes]] = {}
-        self._waiting: dict[str, list[bytes]] = {}
+        self._waiting: defaultdict[str, list[bytes]] = defaultdict(list)
 
     def add(self, section: str, line: bytes) -> None:
         """One element, without a newline."""
-        waiting = self._waiting.setdefault(section, [])
+        waiting = self._waiting[section]
         waiting.append(line)
         if len(waiting) >= _LINES:
             self._spool(section)

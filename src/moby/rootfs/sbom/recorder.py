@@ -37,16 +37,21 @@ class Recorder:
             self._attested |= document.paths
             self._packages += document.packages
 
+    def is_plain(self, entry: Entry, prefix: str) -> bool:
+        """Whether an entry is a file at hand whose contents matter to nobody else; nearly all are."""
+        is_file = entry.kind is Kind.FILE and type(entry.data) is bytes
+        return is_file and self._databases.sink(prefix + entry.path) is None
+
+    def take(self, entry: Entry, prefix: str) -> None:
+        """Take down a plain file, which is at ``prefix`` and its path."""
+        assert isinstance(entry.data, bytes)
+        self._file(entry, prefix + entry.path, hashlib.sha1(entry.data).hexdigest())
+
     def watch(self, entry: Entry, prefix: str) -> Iterator[Entry]:
-        """``entry``, at ``prefix`` and its path, for whoever wants it; afterwards it is taken down."""
+        """Any other entry, for whoever wants it; afterwards it is taken down."""
         path = prefix + entry.path
         if entry.kind is Kind.FILE:
-            sink = self._databases.sink(path)
-            if isinstance(entry.data, bytes) and sink is None:
-                yield entry
-                self._file(entry, path, hashlib.sha1(entry.data).hexdigest())
-                return
-            with hashed(entry, sink) as (passed, sha1):
+            with hashed(entry, self._databases.sink(path)) as (passed, sha1):
                 yield passed
             self._file(entry, path, sha1())
             return
