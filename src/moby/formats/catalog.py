@@ -11,10 +11,11 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain, islice
 from typing import NamedTuple
 
 from moby.errors import IntegrityError
-from moby.formats.entry import Kind
+from moby.formats.entry import DIRECTORY, HARDLINK, Kind
 
 PATH_BYTES = 4095
 NAME_BYTES = 255  # NAME_MAX
@@ -22,7 +23,7 @@ NAME_BYTES = 255  # NAME_MAX
 _END = b"\0\0"
 _HEAD = 7  # after the path: its end, four bytes of order, one of kind
 _KINDS = {kind.value >> 12: kind for kind in Kind}
-_BITS = {kind: bits for bits, kind in _KINDS.items()}
+_BITS = {kind: bytes((bits,)) for bits, kind in _KINDS.items()}
 _LINK = Kind.HARDLINK.value >> 12
 
 
@@ -67,14 +68,14 @@ class Catalog:
     def add(self, path: str, kind: Kind, facts: bytes) -> None:
         """Take a name of anything but a hard link; ``""`` is the root. ``IntegrityError`` for a name no tree holds."""
         records, key = self._records, _key(path)
-        if not key and kind is not Kind.DIRECTORY:
+        if not key and kind is not DIRECTORY:
             raise IntegrityError("the root is a directory", where="/")
-        records.append(b"%b\0\0%b%c%b" % (key, len(records).to_bytes(4, "big"), _BITS[kind], facts))
+        records.append(b"".join((key, _END, len(records).to_bytes(4, "big"), _BITS[kind], facts)))
 
     def link(self, path: str, target: str) -> None:
         """Take one more name of what stands at ``target`` now."""
         self._has_links = True
-        self.add(path, Kind.HARDLINK, _key(target))
+        self.add(path, HARDLINK, _key(target))
 
     def walk(self) -> Iterator[Node | None]:
         """The root, then everything in tree order; None at the end of each directory.
@@ -94,10 +95,10 @@ class Catalog:
     def _walk(self) -> Iterator[Node | None]:
         records, files, links = self._records, self._files, self._links
         open_, parent, last = [b""], b"", b"\0"
-        yield Node(b"", Kind.DIRECTORY, self._root(), -1, 1)
-        for number, record in enumerate(records):
+        yield Node(b"", DIRECTORY, self._root(), -1, 1)
+        for number, (record, following) in enumerate(zip(records, _following(records), strict=True)):
             end = record.find(_END)
-            if not end or self._replaced(number, record[: end + 2]):
+            if not end or following.startswith(record[: end + 2]):
                 continue
             key = record[:end]
             above, _, name = key.rpartition(b"\0")
@@ -106,12 +107,14 @@ class Catalog:
                     raise IntegrityError("holds something, and is no directory", where=_path(last))
                 yield from self._enter(open_, above)
                 parent = above
-            file = files.get(number, number)
-            facts = records[file]
-            start = facts.find(_END) + _HEAD
-            kind = _KINDS[facts[start - 1]]
-            yield Node(name, kind, facts[start:], file, links.get(file, 1))
-            if kind is Kind.DIRECTORY:
+            file, start = number, end + _HEAD
+            if number in files:
+                file = files[number]
+                record = records[file]
+                start = record.find(_END) + _HEAD
+            kind = _KINDS[record[start - 1]]
+            yield Node(name, kind, record[start:], file, links.get(file, 1))
+            if kind is DIRECTORY:
                 open_.append(key)
                 parent, last = key, b"\0"
             else:
@@ -127,7 +130,7 @@ class Catalog:
             start = len(open_[-1]) + 1 if open_[-1] else 0
             name, _, _ = key[start:].partition(b"\0")
             open_.append(key[: start + len(name)])
-            yield Node(name, Kind.DIRECTORY, self._default, -1, 1)
+            yield Node(name, DIRECTORY, self._default, -1, 1)
 
     def _root(self) -> bytes:
         """The facts of the last entry that spoke of the root."""
@@ -169,6 +172,11 @@ class Catalog:
         return number
 
 
+def _following(records: list[bytes]) -> Iterator[bytes]:
+    """The record after each; nothing after the last."""
+    return chain(islice(records, 1, None), (b"",) if records else ())
+
+
 def _key(path: str) -> bytes:
     """A path as records have it. ``IntegrityError`` for a name that no file system holds."""
     key = path.encode("utf-8", "surrogateescape")
@@ -176,13 +184,12 @@ def _key(path: str) -> bytes:
         return key
     if len(key) > NAME_BYTES and (len(key) > PATH_BYTES or max(map(len, key.split(b"/"))) > NAME_BYTES):
         raise IntegrityError(f"a path of {len(key)} bytes, or a part of it, is too long", where=repr(path))
-    framed = key.replace(b"/", b"\0")
-    # Every other path has a mark of being unclean, or of a hidden file.
-    if b"\0" in key or b"\0." in framed or _END in framed or key[0] in b"./" or key[-1] == 0x2F:
-        parts = key.split(b"/")
-        if b"\0" in key or b"" in parts or b"." in parts or b".." in parts:
+    # What may be unclean shows one of these marks; so do hidden files, which are not.
+    if path[0] in "./" or path[-1] == "/" or "//" in path or "/." in path or "\0" in path:
+        parts = path.split("/")
+        if "\0" in path or "" in parts or "." in parts or ".." in parts:
             raise IntegrityError("not a clean relative path", where=repr(path))
-    return framed
+    return key.replace(b"/", b"\0")
 
 
 def _path(key: bytes) -> str:

@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 from typing import BinaryIO, cast
 
 from moby.errors import IntegrityError
-from moby.formats.entry import Entry, Kind, symlink
+from moby.formats.entry import DIRECTORY, FILE, HARDLINK, SYMLINK, Entry, Kind, symlink
 from moby.formats.stream import SMALL_BYTES, Body, Source, copy
 from moby.formats.tar import clean
 
@@ -78,7 +78,7 @@ class _Writer:
     def write(self, entries: Iterable[Entry]) -> int:
         written = 0
         for entry in entries:
-            written += self._link(entry) if entry.kind is Kind.HARDLINK else self._entry(entry)
+            written += self._link(entry) if entry.kind is HARDLINK else self._entry(entry)
         self._out.write(_TRAILER)
         return written + len(_TRAILER)
 
@@ -87,8 +87,8 @@ class _Writer:
         self._inode += 1
         path = entry.path
         written = self._forget(entry) if path in self._linked or path in self._before else 0
-        links = 2 if entry.kind is Kind.DIRECTORY else 1
-        if entry.links > 1 and entry.kind is Kind.FILE:
+        links = 2 if entry.kind is DIRECTORY else 1
+        if entry.links > 1 and entry.kind is FILE:
             links = entry.links
             self._linked[path] = _Inode(self._inode, replace(entry, data=b""))
         return written + self._put(entry, self._inode, links)
@@ -98,7 +98,7 @@ class _Writer:
         inode = self._linked.pop(entry.path, None)
         if inode is not None:
             inode.alive = inode.alive and inode.entry.path != entry.path
-        if entry.kind is not Kind.FILE:
+        if entry.kind is not FILE:
             return 0
         self._inode += 1
         return self._put(symlink(entry.path, "."), self._inode - 1, 1)
@@ -109,7 +109,7 @@ class _Writer:
         if inode is None or not inode.alive:
             folder = posixpath.dirname(entry.path)
             target = posixpath.relpath(f"/{entry.target}", f"/{folder}")
-            return self._entry(replace(entry, kind=Kind.SYMLINK, target=target))
+            return self._entry(replace(entry, kind=SYMLINK, target=target))
         if self._linked.get(entry.path) is inode:
             return 0
         # The kernel removes what stands at a second name.
@@ -121,10 +121,10 @@ class _Writer:
     def _put(self, entry: Entry, inode: int, links: int) -> int:
         data: bytes | BinaryIO = entry.data
         size = entry.size
-        if entry.kind is Kind.SYMLINK:
+        if entry.kind is SYMLINK:
             data = entry.target.encode("utf-8", "surrogateescape")
             size = len(data)
-        elif entry.kind is not Kind.FILE:
+        elif entry.kind is not FILE:
             data, size = b"", 0
         name = (self._prefix + entry.path).encode("utf-8", "surrogateescape")
         _check(entry, name, size)
@@ -146,7 +146,7 @@ def _check(entry: Entry, name: bytes, size: int) -> None:
         raise IntegrityError(
             f"a file of {size} bytes does not fit into an initramfs", where=entry.path, fix="a file must be below 4 GiB"
         )
-    if len(name) >= PATH_BYTES or not name or b"\0" in name or (entry.kind is Kind.SYMLINK and size >= PATH_BYTES):
+    if len(name) >= PATH_BYTES or not name or b"\0" in name or (entry.kind is SYMLINK and size >= PATH_BYTES):
         raise IntegrityError("a name or link target is empty, holds a NUL or has 4096 bytes or more", where=entry.path)
     if not (0 <= entry.uid <= _MAX and 0 <= entry.gid <= _MAX):
         raise IntegrityError(f"owner {entry.uid}:{entry.gid} is out of range", where=entry.path)
@@ -238,7 +238,7 @@ class _Reader:
         entry = Entry(
             path=name, kind=kind, mode=mode & 0o7777, uid=uid, gid=gid, mtime_s=mtime_s, major=rmajor, minor=rminor
         )
-        if kind is not Kind.FILE:
+        if kind is not FILE:
             yield from self._other(entry, size)
         elif links > 1:
             yield from self._linked((major, minor, inode), replace(entry, links=links, size=size))
@@ -250,7 +250,7 @@ class _Reader:
         if size >= PATH_BYTES:
             raise self._source.fail(f"a link target of {size} bytes")
         content = self._source.take(size + -size % 4)[:size]
-        if entry.kind is Kind.SYMLINK:
+        if entry.kind is SYMLINK:
             entry = replace(entry, target=content.decode("utf-8", "surrogateescape"))
         if entry.path:
             yield entry
@@ -288,4 +288,4 @@ class _Reader:
 
 
 def _link(entry: Entry, target: str) -> Entry:
-    return replace(entry, kind=Kind.HARDLINK, target=target, size=0, links=1)
+    return replace(entry, kind=HARDLINK, target=target, size=0, links=1)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import BinaryIO, Final
 
 
 class Kind(enum.Enum):
@@ -26,7 +26,14 @@ class Kind(enum.Enum):
     __hash__ = object.__hash__
 
 
-@dataclass(slots=True, kw_only=True)
+# For loops over all entries: before Python 3.12 ``Kind.FILE`` takes six times as long as ``FILE``.
+FILE: Final = Kind.FILE
+DIRECTORY: Final = Kind.DIRECTORY
+SYMLINK: Final = Kind.SYMLINK
+HARDLINK: Final = Kind.HARDLINK
+
+
+@dataclass(slots=True)
 class Entry:
     """A file, directory, link, device or fifo with its metadata. Nobody changes one: ``replace`` makes another.
 

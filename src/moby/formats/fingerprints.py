@@ -27,25 +27,27 @@ class Fingerprints:
     def __len__(self) -> int:
         return len(self._all)
 
-    def find(self, fingerprint: int) -> list[int]:
+    def find(self, fingerprint: int) -> tuple[int, ...]:
         """The first members with this fingerprint, in order; most often none."""
-        slots, known, found = self._slots, self._all, []
+        slots, known = self._slots, self._all
         mask = len(slots) - 1
         slot = ((fingerprint * self._factor & _MASK_64) >> _HIGH) & mask
+        found: tuple[int, ...] = ()
         while number := slots[slot]:
             if known[number - 1] == fingerprint:
-                found.append(number - 1)
+                found = (*found, number - 1)
             slot = (slot + 1) & mask
         self._end = slot if len(found) < _MOST else -1
         return found
 
     def add(self, fingerprint: int) -> None:
         """One more member, with the fingerprint that was looked for last."""
-        self._all.append(fingerprint)
-        count = len(self._all)
+        known, slots = self._all, self._slots
+        known.append(fingerprint)
+        count = len(known)
         if self._end >= 0:
-            self._slots[self._end] = count
-        if count * 2 >= len(self._slots):
+            slots[self._end] = count
+        if count * 2 >= len(slots):
             self._grow()
 
     def _grow(self) -> None:

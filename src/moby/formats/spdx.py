@@ -53,17 +53,25 @@ def id_of(line: bytes) -> bytes:
 
 def file_line(identifier: str, path: str, sha1: str) -> bytes:
     """A file; the SHA-1 (hex) is the one checksum that the specification demands (clause 8.4)."""
-    name = path if path.isascii() else path.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
     return (
-        f'{{"SPDXID":"{identifier}","fileName":{encode_basestring_ascii(name)},'
+        f'{{"SPDXID":"{identifier}","fileName":{_quoted(path)},'
         f'"checksums":[{{"algorithm":"SHA1","checksumValue":"{sha1}"}}],"copyrightText":"{NO_ASSERTION}"}}'
     ).encode()
 
 
-def sha1_of(line: bytes) -> str:
-    """The SHA-1 (hex) of a file's line, which is its first checksum."""
+def _quoted(path: str) -> str:
+    """A path as JSON text, in ASCII; most need no look at each of their characters."""
+    if path.isascii():
+        if path.isprintable() and '"' not in path and "\\" not in path:
+            return f'"{path}"'
+        return encode_basestring_ascii(path)
+    return encode_basestring_ascii(path.encode("utf-8", "surrogateescape").decode("utf-8", "replace"))
+
+
+def sha1_of(line: bytes) -> bytes:
+    """The SHA-1 of a file's line, which is its first checksum."""
     start = line.index(_SHA1_START) + len(_SHA1_START)
-    return line[start : start + _SHA1_DIGITS].decode()
+    return bytes.fromhex(line[start : start + _SHA1_DIGITS].decode())
 
 
 def relationship(element: str, kind: str, related: str) -> bytes:
@@ -92,14 +100,13 @@ def purl_reference(locator: str) -> dict[str, str]:
     return {"referenceCategory": "PACKAGE-MANAGER", "referenceType": "purl", "referenceLocator": locator}
 
 
-def verification_code(sha1s: Iterable[str]) -> str:
+def verification_code(sha1s: Iterable[bytes]) -> str:
     """The code over all files of a package (clause 7.9): SHA-1 (hex) of their sorted SHA-1s, joined; empty without any.
 
     Takes 20 bytes for each: they are sorted by their first byte as they come, and only then among their like.
     """
     by_first = [bytearray() for _ in range(256)]
-    for sha1 in sha1s:
-        digest = bytes.fromhex(sha1)
+    for digest in sha1s:
         by_first[digest[0]] += digest
     if not any(by_first):
         return ""

@@ -61,8 +61,8 @@ def _group_packer(codec: Codec, level: int) -> Callable[[list[bytes]], list[byte
 class Blocks:
     """Data and fragment blocks from ``position`` on. A context manager: its end waits for the threads.
 
-    ``starts[owner]`` is where an owner's first block went, ``words`` are the size words of all file blocks in order,
-    ``fragments`` the fragment table.
+    ``starts[owner]`` is where an owner's first block went; append 0 for each owner. ``words`` are the size words of all
+    file blocks in order, ``fragments`` the fragment table.
     """
 
     def __init__(self, out: BinaryIO, position: int, *, codec: Codec, level: int, threads: int) -> None:
@@ -86,11 +86,6 @@ class Blocks:
     def __exit__(self, *error: object) -> None:
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
-
-    def owner(self) -> int:
-        """Number one more file; its blocks are those ``put`` next."""
-        self.starts.append(0)
-        return len(self.starts) - 1
 
     def put(self, owner: int, data: bytes) -> None:
         """The next block of a file, or a fragment block. An empty one is a hole."""

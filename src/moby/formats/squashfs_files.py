@@ -122,7 +122,7 @@ class Files:
         return number
 
     def _new(self) -> None:
-        self.blocks.owner()
+        self.blocks.starts.append(0)
         self.firsts.append(self._words)
         self.fragments.append(NONE_32)
         self.offsets.append(0)

@@ -14,10 +14,11 @@ from dataclasses import dataclass, field
 
 from moby.errors import IntegrityError
 from moby.formats.catalog import Node
-from moby.formats.entry import Entry, Kind
+from moby.formats.entry import DIRECTORY, FILE, SYMLINK, Entry, Kind
 from moby.formats.squashfs_files import EMPTY, Files
 from moby.formats.squashfs_layout import (
-    DIRECTORY,
+    BASIC_DIRECTORY,
+    BASIC_FILE,
     DIRECTORY_EXTENDED,
     DIRENT,
     EXTENDED,
@@ -38,48 +39,48 @@ from moby.formats.squashfs_layout import (
 from moby.formats.squashfs_metadata import Ids, Metadata
 
 _TYPES = {
-    Kind.DIRECTORY: Type.DIRECTORY,
-    Kind.FILE: Type.FILE,
-    Kind.SYMLINK: Type.SYMLINK,
-    Kind.BLOCK: Type.BLOCK,
-    Kind.CHAR: Type.CHAR,
-    Kind.FIFO: Type.FIFO,
+    Kind.DIRECTORY: int(Type.DIRECTORY),
+    Kind.FILE: int(Type.FILE),
+    Kind.SYMLINK: int(Type.SYMLINK),
+    Kind.BLOCK: int(Type.BLOCK),
+    Kind.CHAR: int(Type.CHAR),
+    Kind.FIFO: int(Type.FIFO),
 }
 # What a catalog keeps of an entry: mode, owners, time and number of its attributes. Owners are numbered when inodes are
 # written: unsquashfs refuses a table with more of them than the inodes that are left could have.
 _FACTS = struct.Struct("<HIIII")
 _OWN = struct.Struct("<HHHI")  # mode, owners and time, as an inode has them
 _FILE_FACTS = struct.Struct("<HIIIIQI")  # and a FILE's size and number
-_PLAIN_FILE = struct.Struct("<HHHHIIIIII")  # a basic FILE's inode without the words of its blocks
+_PLAIN_FILE = struct.Struct(HEAD.format + BASIC_FILE.format[1:])  # an inode without the words of its blocks
+# Plain numbers, as packing a member of an enumeration takes longer.
+_FILE_TYPE = int(Type.FILE)
 
 
 def facts(entry: Entry, *, xattr: int) -> bytes:
     """Facts of an entry that is no FILE. Times before 1970 and after 2106 become the nearest there is."""
-    own = _own_facts(entry, xattr)
-    if entry.kind is Kind.SYMLINK:
+    own = _FACTS.pack(*_owner(entry), xattr)
+    if entry.kind is SYMLINK:
         return own + entry.target.encode("utf-8", "surrogateescape")
     if entry.kind in (Kind.BLOCK, Kind.CHAR):
         return own + NUMBER.pack(device(entry.major, entry.minor))
     return own
 
 
-def file_facts(entry: Entry, *, xattr: int, number: int) -> bytes:
+def file_facts(entry: Entry, xattr: int, number: int) -> bytes:
     """Facts of a FILE whose contents have this number."""
-    return _FILE_FACTS.pack(*_owner(entry), xattr, entry.size, number)
-
-
-def _own_facts(entry: Entry, xattr: int) -> bytes:
-    return _FACTS.pack(*_owner(entry), xattr)
+    try:
+        owner = entry.mode & 0o7777, entry.uid, entry.gid, entry.mtime_s
+        return _FILE_FACTS.pack(*owner, xattr, entry.size, number)
+    except struct.error:
+        return _FILE_FACTS.pack(*_owner(entry), xattr, entry.size, number)
 
 
 def _owner(entry: Entry) -> tuple[int, int, int, int]:
-    """Mode, owners and time."""
-    uid, gid, time_s = entry.uid, entry.gid, entry.mtime_s
-    if not (0 <= uid <= NONE_32 and 0 <= gid <= NONE_32):
-        raise IntegrityError(f"owner {uid}:{gid} is out of range", where=entry.path)
-    if not 0 <= time_s <= NONE_32:
-        time_s = 0 if time_s < 0 else NONE_32
-    return entry.mode & 0o7777, uid, gid, time_s
+    """Mode, owners and the nearest time."""
+    for owner in (entry.uid, entry.gid):
+        if not 0 <= owner <= NONE_32:
+            raise IntegrityError(f"owner {owner} is out of range", where=entry.path)
+    return entry.mode & 0o7777, entry.uid, entry.gid, min(max(entry.mtime_s, 0), NONE_32)
 
 
 @dataclass(slots=True)
@@ -101,7 +102,7 @@ class _Listing:
     _block: int = -1
     _base: int = 0
 
-    def add(self, name: bytes, kind: Type, number: int, reference: int) -> None:
+    def add(self, name: bytes, kind: int, number: int, reference: int) -> None:
         """The next entry, in the order of names."""
         block, count, data = reference >> 16, self._count, self.data
         away = number - self._base
@@ -145,7 +146,7 @@ class Inodes:
                     open_[-1].add(ended.node.name, Type.DIRECTORY, ended.number, reference)
                 else:
                     self.root = reference
-            elif node.kind is Kind.DIRECTORY:
+            elif node.kind is DIRECTORY:
                 number = self._number()
                 open_.append(_Listing(node, number, open_[-1].number if open_ else number))
             else:
@@ -169,7 +170,7 @@ class Inodes:
         reference = self._inodes.reference
         self.references.append(reference)
         number = len(self.references)
-        self._inodes.put(self._file(node, number) if node.kind is Kind.FILE else self._special(node, number))
+        self._inodes.put(self._file(node, number) if node.kind is FILE else self._special(node, number))
         if node.links > 1:
             self._linked[node.file] = number, reference
         return number, reference
@@ -188,7 +189,7 @@ class Inodes:
                 sparse = sizes.count(0) * files.block_bytes
                 words = _little(sizes)
         if node.links == 1 and xattr == NONE_32 and not sparse and start <= NONE_32 and size <= NONE_32:
-            plain = (Type.FILE, mode, uid, gid, time_s, number, start, fragment, offset, size)
+            plain = (_FILE_TYPE, mode, uid, gid, time_s, number, start, fragment, offset, size)
             return _PLAIN_FILE.pack(*plain) + words
         own = _OWN.pack(mode, uid, gid, time_s)
         body = FILE_EXTENDED.pack(start, size, sparse, node.links, fragment, offset, xattr)
@@ -198,7 +199,7 @@ class Inodes:
         """A symbolic link, device or fifo."""
         own, xattr = self._parts(node)
         rest = node.facts[_FACTS.size :]
-        if node.kind is Kind.SYMLINK:
+        if node.kind is SYMLINK:
             body = LINKS_SIZE.pack(node.links, len(rest)) + rest
         elif node.kind is Kind.FIFO:
             body = NUMBER.pack(node.links)
@@ -222,7 +223,7 @@ class Inodes:
         size, links = len(listing.data) + SIZE_EXTRA, listing.directories + 2
         reference = self._inodes.reference
         if size <= 0xFFFF and xattr == NONE_32 and not listing.index:
-            body = DIRECTORY.pack(at >> 16, links, size, at & 0xFFFF, listing.parent)
+            body = BASIC_DIRECTORY.pack(at >> 16, links, size, at & 0xFFFF, listing.parent)
             self._inodes.put(_head(Type.DIRECTORY, own, listing.number) + body)
         elif size > NONE_32:
             raise IntegrityError("a directory is too large", where=repr(listing.node.name))

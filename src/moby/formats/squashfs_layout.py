@@ -72,10 +72,10 @@ EXTENDED = 7
 # After the type: mode, uid and gid index, mtime; then the inode number.
 HEAD = struct.Struct("<HHHHII")
 # Basic: first block, fragment, offset in it, size. Extended: first block, size, sparse, links, fragment, offset, xattr.
-FILE = struct.Struct("<IIII")
+BASIC_FILE = struct.Struct("<IIII")
 FILE_EXTENDED = struct.Struct("<QQQIIII")
 # Basic: block, links, size, offset, parent. Extended: links, size, block, parent, index entries, offset, xattr.
-DIRECTORY = struct.Struct("<IIHHI")
+BASIC_DIRECTORY = struct.Struct("<IIHHI")
 DIRECTORY_EXTENDED = struct.Struct("<IIIIHHI")
 LINKS_SIZE = struct.Struct("<II")  # a symbolic link's links and size; a device's links and number
 NUMBER = struct.Struct("<I")  # a fifo's links; any extended inode's xattr

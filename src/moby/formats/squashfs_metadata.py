@@ -13,7 +13,6 @@ from moby.formats.squashfs_blocks import Pack
 from moby.formats.squashfs_layout import (
     MAX_IDS,
     METADATA_BYTES,
-    NONE_32,
     NONE_64,
     RAW_METADATA,
     XATTR_ID,
@@ -112,9 +111,7 @@ class Xattrs:
         self._pack = pack
 
     def number(self, entry: Entry) -> int:
-        """The set of an entry's attributes, ``NONE_32`` when it has none. ``IntegrityError`` for other name spaces."""
-        if not entry.xattrs:
-            return NONE_32
+        """The set of an entry's attributes, of which it has some. ``IntegrityError`` for other name spaces."""
         pairs = b"".join(_pair(name, value, entry.path) for name, value in sorted(entry.xattrs))
         found = self._sets.get(pairs)
         if found is None:

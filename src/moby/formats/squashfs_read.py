@@ -12,11 +12,11 @@ from moby.formats.catalog import NAME_BYTES, PATH_BYTES
 from moby.formats.entry import Entry, Kind
 from moby.formats.inodetree import walk
 from moby.formats.squashfs_layout import (
-    DIRECTORY,
+    BASIC_DIRECTORY,
+    BASIC_FILE,
     DIRECTORY_EXTENDED,
     DIRENT,
     EXTENDED,
-    FILE,
     FILE_EXTENDED,
     HEAD,
     LINKS_SIZE,
@@ -139,7 +139,7 @@ class _Inodes:
         if extended:
             _, size, block, _, _, offset, xattr = DIRECTORY_EXTENDED.unpack(cursor.take(DIRECTORY_EXTENDED.size))
         else:
-            block, _, size, offset, _ = DIRECTORY.unpack(cursor.take(DIRECTORY.size))
+            block, _, size, offset, _ = BASIC_DIRECTORY.unpack(cursor.take(BASIC_DIRECTORY.size))
         entry = replace(inode.entry, xattrs=self._image.xattrs(xattr))
         return replace(inode, entry=entry, start=block << 16 | offset, size=size)
 
@@ -149,7 +149,7 @@ class _Inodes:
         if extended:
             start, size, _, links, fragment, offset, xattr = FILE_EXTENDED.unpack(cursor.take(FILE_EXTENDED.size))
         else:
-            start, fragment, offset, size = FILE.unpack(cursor.take(FILE.size))
+            start, fragment, offset, size = BASIC_FILE.unpack(cursor.take(BASIC_FILE.size))
         count, rest = divmod(size, image.superblock.block_bytes)
         if rest and fragment == NONE_32:
             count += 1

@@ -9,7 +9,7 @@ from typing import BinaryIO
 from moby.errors import IntegrityError
 from moby.formats.catalog import Catalog, Statistics
 from moby.formats.compress import Codec
-from moby.formats.entry import Entry, Kind, directory
+from moby.formats.entry import FILE, HARDLINK, SYMLINK, Entry, directory
 from moby.formats.squashfs_blocks import Blocks, default_level, packer
 from moby.formats.squashfs_files import Files
 from moby.formats.squashfs_inodes import Inodes, facts, file_facts
@@ -29,6 +29,7 @@ from moby.formats.squashfs_metadata import Ids, Metadata, Xattrs, table
 
 BLOCK_BYTES = 128 << 10
 
+_MOST_THREADS = 4  # entries do not come faster than so many pack them, and each has blocks in memory
 _TARGET_BYTES = 4095
 # Nothing is packed under NONE, but a reader wants a name it knows; every kernel has gzip.
 _COMPRESSIONS = {Codec.ZSTD: Compression.ZSTD, Codec.GZIP: Compression.GZIP, Codec.NONE: Compression.GZIP}
@@ -50,8 +51,8 @@ def write(
 
     Entries may come in any order (a hard link after its file); of two with one path the later wins, and directories
     that nobody names are made, root's, 0755, of ``time_s``, which is also the image's time. ``level`` is the codec's,
-    None its usual one. ``threads`` (None: one for each CPU) do not change a byte. ``export`` adds the table that
-    NFS and overlays with ``index=on`` need.
+    None its usual one. ``threads`` (None: one for each CPU, up to four) do not change a byte. ``export`` adds the table
+    that NFS and overlays with ``index=on`` need.
 
     Raises ``IntegrityError`` for what the format cannot hold: attributes outside of ``user.``, ``trusted.`` and
     ``security.``, more than 65,535 owners, names above 255 bytes; and for contents that are not as long as announced.
@@ -63,7 +64,9 @@ def write(
     base = out.tell()
     out.write(bytes(SUPERBLOCK_BYTES) + options)
     position = SUPERBLOCK_BYTES + len(options)
-    with Blocks(out, position, codec=codec, level=chosen, threads=threads or os.cpu_count() or 1) as blocks:
+    with Blocks(
+        out, position, codec=codec, level=chosen, threads=threads or min(os.cpu_count() or 1, _MOST_THREADS)
+    ) as blocks:
         image = _Image(Files(blocks, block_bytes), codec, chosen, time_s)
         image.take(entries)
     superblock = image.write(out, export=export)
@@ -93,19 +96,19 @@ class _Image:
 
     def take(self, entries: Iterable[Entry]) -> None:
         """Write all contents and note all names."""
-        files, catalog = self.files, self._catalog
+        files, catalog, xattrs = self.files, self._catalog, self._xattrs
         for entry in entries:
             kind = entry.kind
-            if kind is Kind.HARDLINK:
+            if kind is HARDLINK:
                 catalog.link(entry.path, entry.target)
                 continue
-            xattr = self._xattrs.number(entry)
-            if kind is Kind.FILE:
+            xattr = xattrs.number(entry) if entry.xattrs else NONE_32
+            if kind is FILE:
                 number = files.add(entry)
                 self.data_bytes += entry.size
-                catalog.add(entry.path, kind, file_facts(entry, xattr=xattr, number=number))
+                catalog.add(entry.path, kind, file_facts(entry, xattr, number))
                 continue
-            if kind is Kind.SYMLINK:
+            if kind is SYMLINK:
                 _check_target(entry)
             catalog.add(entry.path, kind, facts(entry, xattr=xattr))
         files.finish()

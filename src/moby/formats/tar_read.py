@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import BinaryIO, cast
 from zlib import adler32
 
-from moby.formats.entry import Entry, Kind
+from moby.formats.entry import DIRECTORY, FILE, HARDLINK, SYMLINK, Entry, Kind
 from moby.formats.stream import SMALL_BYTES, Body, Source
 from moby.formats.tar_layout import BLOCK_BYTES, KINDS, LINKS, XATTR
 
@@ -114,38 +114,39 @@ class _Reader:
         if kind is None:
             raise source.fail("sparse files are refused" if flag == b"S" else f"unknown entry type {flag!r}")
         # Before POSIX a directory was an ordinary entry whose name ends in a slash.
-        if kind is Kind.FILE and name[-1:] == b"/":
-            kind = Kind.DIRECTORY
+        if kind is FILE and name[-1:] == b"/":
+            kind = DIRECTORY
         mode, uid, gid, size, mtime_s = self._numbers(block)
         xattrs: tuple[tuple[str, bytes], ...] = ()
         if pax:
             size, mtime_s = self._decimal("size", size), self._decimal("mtime", mtime_s)
             uid, gid = self._decimal("uid", uid), self._decimal("gid", gid)
             xattrs = tuple((key[len(XATTR) :], pax[key]) for key in sorted(pax) if key.startswith(XATTR))
-        if kind is not Kind.FILE:
+        if kind is not FILE:
             size = 0
         if len(path) > self._limits.path_bytes or not _is_clean(path):
-            path = self._clean(path, root=kind is Kind.DIRECTORY)
+            path = self._clean(path, root=kind is DIRECTORY)
         if not (0 <= uid <= _MAX_ID and 0 <= gid <= _MAX_ID and 0 <= size <= self._limits.file_bytes):
             raise source.fail(f"size or owner out of range: {size} bytes, owner {uid}:{gid}")
         if not -_MAX_TIME_S < mtime_s < _MAX_TIME_S:
             raise source.fail("time out of range")
         device = kind is Kind.CHAR or kind is Kind.BLOCK
+        # By position: names would be put into a dictionary, once for every entry.
         return Entry(
-            path=path,
-            kind=kind,
-            mode=mode & 0o7777,
-            uid=uid,
-            gid=gid,
-            mtime_s=mtime_s,
-            size=size,
-            target=self._target(kind, block) if kind is Kind.SYMLINK or kind is Kind.HARDLINK else "",
-            major=self._device(block[329:337], "major", _MAX_MAJOR) if device else 0,
-            minor=self._device(block[337:345], "minor", _MAX_MINOR) if device else 0,
-            xattrs=xattrs,
-            links=self._links() if LINKS in pax and kind is Kind.FILE else 1,
-            data=source.take_padded(size, -size % BLOCK_BYTES) if 0 < size <= SMALL_BYTES else b"",
-            origin=self._origin,
+            path,
+            kind,
+            mode & 0o7777,
+            uid,
+            gid,
+            mtime_s,
+            size,
+            self._target(kind, block) if kind is SYMLINK or kind is HARDLINK else "",
+            self._device(block[329:337], "major", _MAX_MAJOR) if device else 0,
+            self._device(block[337:345], "minor", _MAX_MINOR) if device else 0,
+            xattrs,
+            self._links() if kind is FILE and LINKS in pax else 1,
+            source.take_padded(size, -size % BLOCK_BYTES) if 0 < size <= SMALL_BYTES else b"",
+            self._origin,
         )
 
     def _links(self) -> int:
@@ -180,7 +181,7 @@ class _Reader:
     def _target(self, kind: Kind, block: bytes) -> str:
         raw = self._pax.get("linkpath") or _text(block[157:257])
         target = raw.decode("utf-8", "surrogateescape")
-        if kind is Kind.HARDLINK:
+        if kind is HARDLINK:
             return self._clean(target, root=False)
         if not target or "\0" in target or len(raw) > self._limits.path_bytes:
             raise self._source.fail("a symbolic link's target is empty, too long or holds a NUL")

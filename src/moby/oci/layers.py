@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 from moby.errors import IntegrityError
 from moby.formats import tar
 from moby.formats.compress import decompress
-from moby.formats.entry import Entry, Kind
+from moby.formats.entry import DIRECTORY, FILE, HARDLINK, Entry
 from moby.oci.image import Image
 from moby.oci.manifest import LAYER_TYPES, Descriptor
 from moby.oci.store import Store
@@ -99,12 +99,12 @@ class _Order:
         if len(names) == count:
             raise UnorderedError
         self._left -= _NAME_BYTES + getsizeof(path)
-        if kind is Kind.FILE:
+        if kind is FILE:
             if entry.links > 1:
                 self._missing[path] = entry.links - 1
-        elif kind is Kind.DIRECTORY:
+        elif kind is DIRECTORY:
             self._directories.add(path)
-        elif kind is Kind.HARDLINK:
+        elif kind is HARDLINK:
             if not self._missing.get(entry.target):
                 raise UnorderedError
             self._missing[entry.target] -= 1
@@ -142,7 +142,7 @@ class _Writer:
 
     def _one(self, at: int, entry: Entry, kept: int) -> Iterator[Entry]:
         flat = self._flat
-        if entry.kind is Kind.DIRECTORY:
+        if entry.kind is DIRECTORY:
             yield from self._directories(entry.path)
             return
         path = flat.moved.get(at, entry.path) if kept else flat.promoted.get(at)
@@ -154,7 +154,7 @@ class _Writer:
             yield self._link(at, entry, path)
             return
         written = replace(entry, path=path, origin=self._origin, links=1 + self._linked[at])
-        if at in self._linked and entry.kind is not Kind.FILE:
+        if at in self._linked and entry.kind is not FILE:
             self._specials[at] = written
         yield written
 

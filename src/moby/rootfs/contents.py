@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from moby.errors import IntegrityError
-from moby.formats.entry import Entry, Kind, directory, file, symlink
+from moby.formats.entry import DIRECTORY, HARDLINK, SYMLINK, Entry, directory, file, symlink
 from moby.rootfs.constants import FIXED_MTIME_S
 
 HOSTS = b"""\
@@ -47,7 +47,7 @@ def contents(entries: Iterable[Entry], prefix: str, resolver: Resolver, *, origi
     """
     image = _Image(f"{prefix}/" if prefix else "", origin)
     for entry in entries:
-        if entry.path in _SPECIAL or entry.kind is Kind.HARDLINK:
+        if entry.path in _SPECIAL or entry.kind is HARDLINK:
             yield from image.special(entry)
         else:
             yield replace(entry, path=image.prefix + entry.path) if prefix else entry
@@ -66,14 +66,14 @@ class _Image:
     def special(self, entry: Entry) -> Iterator[Entry]:
         """What becomes of a special name or a hard link."""
         path = entry.path
-        if path in _DIRECTORIES and entry.kind is Kind.DIRECTORY:
+        if path in _DIRECTORIES and entry.kind is DIRECTORY:
             yield self._directory(path)
         elif path in _DROPPED:
             self._dropped[path] = entry
         elif path == _MTAB:
             self._seen.add(path)
             yield from self._moved(replace(entry, mtime_s=FIXED_MTIME_S))
-        elif path not in _DIRECTORIES or entry.kind is Kind.SYMLINK:
+        elif path not in _DIRECTORIES or entry.kind is SYMLINK:
             yield from self._moved(entry)
 
     def missing(self, resolver: Resolver) -> Iterator[Entry]:
@@ -90,7 +90,7 @@ class _Image:
 
     def _moved(self, entry: Entry) -> Iterator[Entry]:
         path = self.prefix + entry.path
-        if entry.kind is not Kind.HARDLINK:
+        if entry.kind is not HARDLINK:
             yield replace(entry, path=path)
         elif entry.target not in _DROPPED:
             yield replace(entry, path=path, target=self.prefix + entry.target)

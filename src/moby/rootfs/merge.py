@@ -18,7 +18,7 @@ from dataclasses import replace
 from typing import Literal
 
 from moby.errors import ConfigError
-from moby.formats.entry import Entry, Kind, directory
+from moby.formats.entry import DIRECTORY, FILE, HARDLINK, SYMLINK, Entry, directory
 from moby.rootfs.constants import FIXED_MTIME_S
 
 _MAX_FOLLOWED = 40
@@ -44,7 +44,7 @@ class Merge:
         """``entries`` laid over what came before."""
         nodes = self._nodes
         for entry in entries:
-            if not remember_files and entry.kind is Kind.FILE and entry.links == 1 and entry.path not in nodes:
+            if not remember_files and entry.kind is FILE and entry.links == 1 and entry.path not in nodes:
                 # Nearly everything: a file in a directory that is there.
                 parent = nodes.get(entry.path.rpartition("/")[0])
                 if isinstance(parent, list):
@@ -76,25 +76,25 @@ class Merge:
             entry = replace(entry, path=f"{above}/{name}" if above else name)
         path, kind = entry.path, entry.kind
         if path in nodes:
-            if kind is Kind.DIRECTORY and isinstance(nodes[path], str):
+            if kind is DIRECTORY and isinstance(nodes[path], str):
                 yield from self._open(path, entry)
                 return
             self._check(entry, nodes[path])
             self._generated.discard(path)
         else:
             parent[0] += 1
-        if kind is Kind.DIRECTORY:
+        if kind is DIRECTORY:
             if nodes.get(path) is None:
                 nodes[path] = [0]
-        elif kind is Kind.SYMLINK:
+        elif kind is SYMLINK:
             nodes[path] = entry.target
         elif remember_files or path in nodes:
             nodes[path] = None
-        if remember_files or kind is Kind.DIRECTORY or kind is Kind.SYMLINK:
+        if remember_files or kind is DIRECTORY or kind is SYMLINK:
             self._changed.append(path)
-        if entry.links > 1 or kind is Kind.HARDLINK:
+        if entry.links > 1 or kind is HARDLINK:
             self.linked.add(path)
-        yield self._aim(entry) if kind is Kind.HARDLINK else entry
+        yield self._aim(entry) if kind is HARDLINK else entry
 
     def names(self) -> Names:
         """What was put in since the last call, for ``recall``."""
@@ -146,7 +146,7 @@ class Merge:
         return replace(entry, target="/".join((*found, *missing, name)))
 
     def _check(self, entry: Entry, node: _Node) -> None:
-        if entry.kind is not Kind.DIRECTORY and isinstance(node, list) and node[0]:
+        if entry.kind is not DIRECTORY and isinstance(node, list) and node[0]:
             raise ConfigError(f"{entry.path} is a directory with contents in a part before", where=entry.origin)
 
     def _open(self, path: str, entry: Entry) -> Generator[Entry, None, str]:

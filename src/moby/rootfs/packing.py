@@ -10,7 +10,7 @@ from pathlib import Path
 from moby import timing
 from moby.formats import cpio
 from moby.formats.compress import Codec, compressor
-from moby.formats.entry import Entry, Kind
+from moby.formats.entry import FILE, Entry
 from moby.formats.stream import copy
 from moby.rootfs.constants import FIXED_MTIME_S
 from moby.rootfs.kernel import CMDLINE, KERNEL, UCODE
@@ -64,7 +64,7 @@ class Packing:
     def _rest(self, entries: Iterable[Entry]) -> Iterator[Entry]:
         for entry in entries:
             if entry.path.startswith("boot/"):
-                if entry.path in _BOOT and entry.kind is Kind.FILE:
+                if entry.path in _BOOT and entry.kind is FILE:
                     self._put_beside(entry)
                 continue
             if entry.size:

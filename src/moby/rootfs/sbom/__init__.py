@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from moby.formats import spdx
-from moby.formats.entry import Entry, Kind
+from moby.formats.entry import DIRECTORY, FILE, Entry
 from moby.oci.store import Store
 from moby.plan import Plan
 from moby.rootfs.constants import FIXED_MTIME_S
@@ -96,7 +96,7 @@ class Inventory:
     def watch_made(self, entries: Iterable[Entry]) -> Iterator[Entry]:
         """``entries`` as they are, none of which comes from an image."""
         for entry in entries:
-            if entry.kind is Kind.DIRECTORY and entry.origin in self._by_origin:
+            if entry.kind is DIRECTORY and entry.origin in self._by_origin:
                 yield entry
             else:
                 yield from self._configured(entry)
@@ -109,7 +109,7 @@ class Inventory:
             size = out.seek(0, os.SEEK_END)
             out.seek(0)
             data, path = cast(BinaryIO, out), self._sbom.path
-            yield Entry(path=path, kind=Kind.FILE, mtime_s=FIXED_MTIME_S, size=size, data=data, origin=ORIGIN)
+            yield Entry(path=path, kind=FILE, mtime_s=FIXED_MTIME_S, size=size, data=data, origin=ORIGIN)
 
     def _begin(self, part: Part | None) -> None:
         """The entries of ``part`` follow."""
@@ -122,12 +122,12 @@ class Inventory:
 
     def _configured(self, entry: Entry) -> Iterator[Entry]:
         """A file of the YAML, or one made from it; of two with one path the later wins."""
-        if entry.kind is Kind.FILE:
+        if entry.kind is FILE:
             with hashed(entry) as (passed, sha1):
                 yield passed
             self._own[entry.path] = sha1()
         else:
             yield entry
             self._own.pop(entry.path, None)
-        if entry.kind is not Kind.DIRECTORY:
+        if entry.kind is not DIRECTORY:
             self._taken.add(entry.path)

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator
 
 from moby.formats import spdx
-from moby.formats.entry import Entry, Kind
+from moby.formats.entry import DIRECTORY, FILE, HARDLINK, Entry
 from moby.oci import attestations
 from moby.oci.store import Store
 from moby.rootfs.sbom.attested import Attested
@@ -39,26 +39,30 @@ class Recorder:
 
     def is_plain(self, entry: Entry, prefix: str) -> bool:
         """Whether an entry is a file at hand whose contents matter to nobody else; nearly all are."""
-        is_file = entry.kind is Kind.FILE and type(entry.data) is bytes
+        is_file = entry.kind is FILE and type(entry.data) is bytes
         return is_file and self._databases.sink(prefix + entry.path) is None
 
     def take(self, entry: Entry, prefix: str) -> None:
         """Take down a plain file, which is at ``prefix`` and its path."""
         assert isinstance(entry.data, bytes)
-        self._file(entry, prefix + entry.path, hashlib.sha1(entry.data).hexdigest())
+        path = prefix + entry.path
+        if entry.links == 1 and path in self._attested:
+            self._count += 1
+            return
+        self._file(entry, path, hashlib.sha1(entry.data).hexdigest())
 
     def watch(self, entry: Entry, prefix: str) -> Iterator[Entry]:
         """Any other entry, for whoever wants it; afterwards it is taken down."""
         path = prefix + entry.path
-        if entry.kind is Kind.FILE:
+        if entry.kind is FILE:
             with hashed(entry, self._databases.sink(path)) as (passed, sha1):
                 yield passed
             self._file(entry, path, sha1())
             return
         yield entry
-        if entry.kind is Kind.HARDLINK and prefix + entry.target in self._hashes:
+        if entry.kind is HARDLINK and prefix + entry.target in self._hashes:
             self._file(entry, path, self._hashes[prefix + entry.target])
-        elif entry.kind is not Kind.DIRECTORY:
+        elif entry.kind is not DIRECTORY:
             self.writer.add(OTHERS, json.dumps(path).encode())
 
     def finish(self) -> Writer:
@@ -88,7 +92,7 @@ class Recorder:
         """One element; a file belongs to the image."""
         self.writer.add(section, line)
         if section == "files":
-            self._sha1s += bytes.fromhex(spdx.sha1_of(line))
+            self._sha1s += spdx.sha1_of(line)
             contains = spdx.relationship(self.part.id, "CONTAINS", spdx.id_of(line).decode())
             self.writer.add("relationships", contains)
 
@@ -96,4 +100,4 @@ class Recorder:
     def code(self) -> str:
         """The verification code of the files so far; empty when there are none."""
         sha1s = self._sha1s
-        return spdx.verification_code(sha1s[at : at + 20].hex() for at in range(0, len(sha1s), 20))
+        return spdx.verification_code(bytes(sha1s[at : at + 20]) for at in range(0, len(sha1s), 20))
