@@ -1,28 +1,28 @@
 """A table of 64-bit fingerprints that numbers its members, in some 16 bytes each: to find what may be the same.
 
 A fingerprint may be a plain checksum: it proves nothing, and whoever asks compares the members that ``find`` gives. So
-nobody gains by contents made to collide: at most ``_MOST`` members of one fingerprint are found, and the places of
-others in the table depend on a number that is drawn for each table. What is found does not.
+nobody gains by contents made to collide: at most ``_MOST`` members of one fingerprint are found, and no search is
+longer than ``_FAR``, so that some members may not be found at all; which ones depends on nothing but the fingerprints.
 """
 
 from __future__ import annotations
 
-import secrets
 from array import array
 
 _MOST = 4
-_MASK_64 = (1 << 64) - 1
-_HIGH = 32  # from here on the bits of a product are well mixed
+_FAR = 256  # in a table that is half full a search among good checksums takes a fifth of it
 
 
 class Fingerprints:
-    """Numbers fingerprints in the order they come, from 0. An open hash table over arrays, without objects."""
+    """Numbers fingerprints in the order they come, from 0. An open hash table over arrays, without objects.
+
+    The low 32 bits of a fingerprint should be well mixed.
+    """
 
     def __init__(self) -> None:
         self._all = array("Q")
         self._slots = array("I", [0]) * 1024
-        self._factor = secrets.randbits(64) | 1
-        self._end = 0  # the free slot at which the last search ended
+        self._end = 0  # the free slot at which the last search ended, -1 when it ended at a limit
 
     def __len__(self) -> int:
         return len(self._all)
@@ -31,13 +31,17 @@ class Fingerprints:
         """The first members with this fingerprint, in order; most often none."""
         slots, known = self._slots, self._all
         mask = len(slots) - 1
-        slot = ((fingerprint * self._factor & _MASK_64) >> _HIGH) & mask
+        slot = fingerprint & mask
         found: tuple[int, ...] = ()
+        steps = 0
         while number := slots[slot]:
             if known[number - 1] == fingerprint:
                 found = (*found, number - 1)
+            steps += 1
             slot = (slot + 1) & mask
-        self._end = slot if len(found) < _MOST else -1
+            if steps == _FAR:
+                break
+        self._end = slot if len(found) < _MOST and steps < _FAR else -1
         return found
 
     def add(self, fingerprint: int) -> None:
@@ -52,10 +56,8 @@ class Fingerprints:
 
     def _grow(self) -> None:
         placed = sorted(filter(None, self._slots))
-        self._slots = slots = array("I", [0]) * (len(self._slots) * 2)
-        mask = len(slots) - 1
+        self._slots = array("I", [0]) * (len(self._slots) * 2)
         for number in placed:
-            slot = ((self._all[number - 1] * self._factor & _MASK_64) >> _HIGH) & mask
-            while slots[slot]:
-                slot = (slot + 1) & mask
-            slots[slot] = number
+            self.find(self._all[number - 1])
+            if self._end >= 0:
+                self._slots[self._end] = number

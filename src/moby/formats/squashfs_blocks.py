@@ -23,7 +23,7 @@ from moby.formats.stream import read_all
 
 FRAGMENTS = -1  # the owner of fragment blocks
 
-_GROUP_BYTES = 512 << 10
+_GROUP_BYTES = 1 << 20
 
 Pack = Callable[[bytes], bytes]
 

@@ -18,7 +18,7 @@ from moby.formats.stream import read_all
 EMPTY = NONE_32  # the number of all files without contents
 
 _MASK_32 = 0xFFFFFFFF
-_RECENT = 8  # fragments: copies of a tree repeat its files in their order
+_RECENT = 4  # fragments: copies of a tree repeat its files in their order
 
 
 class Files:

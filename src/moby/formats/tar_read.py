@@ -6,14 +6,15 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import BinaryIO, cast
-from zlib import adler32
+
+from zlib_ng.zlib_ng import adler32
 
 from moby.formats.entry import DIRECTORY, FILE, HARDLINK, SYMLINK, Entry, Kind
 from moby.formats.stream import SMALL_BYTES, Body, Source
 from moby.formats.tar_layout import BLOCK_BYTES, KINDS, LINKS, XATTR
 
-# Mode, uid, gid, size and mtime, without the byte that ends each.
-_FIELDS = struct.Struct("100x7sx7sx7sx11sx11sx")
+# Mode, uid, gid, size and mtime, without the byte that ends each, and the checksum.
+_FIELDS = struct.Struct("100x7sx7sx7sx11sx11sx8s")
 _MAX_ID = 0xFFFFFFFF
 # Linux has no larger device numbers: 12 bits and 20 bits (MINORBITS of the kernel, with mknod's encoding).
 _MAX_MAJOR, _MAX_MINOR = 0xFFF, 0xFFFFF
@@ -108,7 +109,12 @@ class _Reader:
     def _entry(self, block: bytes, flag: bytes) -> Entry:
         """The entry of a header, its body read when it is small; pax records win over the header's own fields."""
         source, pax = self._source, self._pax
-        name = (pax and pax.get("path")) or _name(block)
+        name = pax.get("path", b"") if pax else b""
+        if not name:
+            name, _, _ = block[:100].partition(b"\0")
+            # GNU keeps times in the prefix.
+            if block[345] and block[257:263] == b"ustar\0":
+                name = _text(block[345:500]) + b"/" + name
         source.entry = path = name.decode("utf-8", "surrogateescape")
         kind = KINDS.get(flag)
         if kind is None:
@@ -156,9 +162,13 @@ class _Reader:
         return links
 
     def _numbers(self, block: bytes) -> tuple[int, int, int, int, int]:
-        """Mode, uid, gid, size and mtime, after the header's checksum was compared."""
-        self._check_sum(block)
-        mode, uid, gid, size, mtime = _FIELDS.unpack_from(block)
+        """Mode, uid, gid, size and mtime, after the header's checksum was compared.
+
+        That is its bytes added up, the checksum's own eight counted as spaces. Adler-32 begins with such a sum.
+        """
+        mode, uid, gid, size, mtime, stored = _FIELDS.unpack_from(block)
+        if stored != b"%06o\0 " % ((adler32(block) & 0xFFFF) - 1 - sum(stored) + 8 * 0x20):
+            self._check_sum(block[:148], stored, block[156:])
         try:
             return int(mode, 8), int(uid, 8), int(gid, 8), int(size, 8), int(mtime, 8)
         except ValueError:
@@ -166,12 +176,8 @@ class _Reader:
         mode, uid, gid = number(block[100:108], "mode"), number(block[108:116], "uid"), number(block[116:124], "gid")
         return mode, uid, gid, number(block[124:136], "size"), number(block[136:148], "mtime")
 
-    def _check_sum(self, block: bytes) -> None:
-        """The header's checksum: its bytes added up, the checksum's own eight counted as spaces."""
-        head, stored, rest = block[:148], block[148:156], block[156:]
-        total = (adler32(rest, adler32(head)) & 0xFFFF) - 1 + 8 * 0x20
-        if stored == b"%06o\0 " % total:
-            return
+    def _check_sum(self, head: bytes, stored: bytes, rest: bytes) -> None:
+        """A header's checksum that is not written, or does not look, as it usually does."""
         checksum = self._number(stored, "checksum")
         # Some old writers added signed bytes.
         signed = sum(byte - 256 if byte > 127 else byte for byte in head + rest) + 8 * 0x20
@@ -272,10 +278,3 @@ class _Reader:
 def _text(field: bytes) -> bytes:
     """A header's text: up to its first NUL."""
     return field.partition(b"\0")[0]
-
-
-def _name(block: bytes) -> bytes:
-    """The name of a header: ``prefix/name`` in ustar, ``name`` alone elsewhere (GNU keeps times in the prefix)."""
-    if block[345] and block[257:263] == b"ustar\0":
-        return _text(block[345:500]) + b"/" + _text(block[:100])
-    return _text(block[:100])

@@ -82,9 +82,9 @@ class Inventory:
                     yield from self._configured(entry)
                 elif recorder is None:
                     yield entry
-                elif recorder.is_plain(entry, prefix):
+                elif path := recorder.plain(entry, prefix):
                     yield entry
-                    recorder.take(entry, prefix)
+                    recorder.take(entry, path)
                 else:
                     yield from recorder.watch(entry, prefix)
             self._begin(None)

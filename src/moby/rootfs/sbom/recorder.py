@@ -37,18 +37,19 @@ class Recorder:
             self._attested |= document.paths
             self._packages += document.packages
 
-    def is_plain(self, entry: Entry, prefix: str) -> bool:
-        """Whether an entry is a file at hand whose contents matter to nobody else; nearly all are."""
-        is_file = entry.kind is FILE and type(entry.data) is bytes
-        return is_file and self._databases.sink(prefix + entry.path) is None
-
-    def take(self, entry: Entry, prefix: str) -> None:
-        """Take down a plain file, which is at ``prefix`` and its path."""
-        assert isinstance(entry.data, bytes)
+    def plain(self, entry: Entry, prefix: str) -> str:
+        """The path of a file at hand whose contents matter to nobody else, at ``prefix``; nearly all are such."""
+        if entry.kind is not FILE or type(entry.data) is not bytes:
+            return ""
         path = prefix + entry.path
+        return path if self._databases.sink(path) is None else ""
+
+    def take(self, entry: Entry, path: str) -> None:
+        """Take down a plain file."""
         if entry.links == 1 and path in self._attested:
             self._count += 1
             return
+        assert isinstance(entry.data, bytes)
         self._file(entry, path, hashlib.sha1(entry.data).hexdigest())
 
     def watch(self, entry: Entry, prefix: str) -> Iterator[Entry]:
