@@ -211,9 +211,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     former = is_former(argv)
     name, arguments = parse(["build", *argv] if former else argv)
-    from moby import log
-
     try:
+        if name == "version":
+            from moby.cli import version
+
+            return version.execute(arguments)  # what other commands need takes longer to load than this takes
+        from moby import log
+
         with log.reporting(reporter(arguments)):
             if former:
                 import shlex

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 
 from moby import __version__
 
@@ -19,9 +18,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="one JSON object")
 
 
-def execute(arguments: argparse.Namespace, context: Context) -> int:
+def execute(arguments: argparse.Namespace, context: Context | None = None) -> int:
     """Print it."""
     if arguments.json:
+        import json
+
         print(json.dumps({"version": __version__}))
     else:
         print(__version__ if arguments.short else f"moby version {__version__}")
