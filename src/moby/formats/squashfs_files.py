@@ -87,7 +87,10 @@ class Files:
         tail = _take(data, size % self.block_bytes, where)
         fingerprint = (size & _MASK_32) << 32 | zlib_ng.crc32(tail, check)
         for other in self._known.find(fingerprint):
-            if self._tail_of(other, len(tail)) == tail and self.blocks.same(number, other, self.firsts[other], count):
+            first = self.firsts[other]
+            if self.firsts[other + 1] - first != count or self._tail_of(other, len(tail)) != tail:
+                continue
+            if self.blocks.same(number, other, first, count):
                 self.blocks.rewind(number, count)
                 self._words -= count
                 del self.firsts[number:], self.fragments[number:], self.offsets[number:]
