@@ -134,14 +134,17 @@ class _Monitor:
 
     def _react(self, command: str) -> None:
         ends = self._plan["ends"]
+        if command == "cont":
+            self._event("RESUME")
         if command == "cont" and self._plan["panics"]:
             self._event("GUEST_PANICKED", action="pause")
         if command == "cont" and ends not in ("hang", "deaf"):
             self._end(ends)
         if command == "quit":
             self._end("host-qmp-quit")
-        if command == "system_powerdown" and ends == "hang":
+        if command == "system_powerdown":
             self._event("POWERDOWN")
+        if command == "system_powerdown" and ends == "hang":
             self._end("guest-shutdown")
 
     def _end(self, reason: str) -> None:

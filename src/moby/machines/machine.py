@@ -45,6 +45,8 @@ MEANINGS: Mapping[int, str] = {
     KILLED: "it was killed",
     SIGNALLED: "QEMU got a signal",
 }
+# The others, such as RESUME and POWERDOWN, come from machines that go on.
+_TELL_THE_END = ("SHUTDOWN", "GUEST_PANICKED")
 _PANIC_TEXT = re.compile(rb"^(?:\[[ .0-9]+\] )?Kernel panic - not syncing", re.MULTILINE)
 _TAIL_BYTES = 64 << 10
 _DRAIN_S = 5
@@ -173,7 +175,8 @@ class Machine:
         status = exit_status(events, self._process.returncode, self.console.tail(), detached=self.detached)
         if status == QEMU_FAILED:
             log.error(f"QEMU failed: {self.said_by_qemu() or 'it said nothing'}")
-        if events or status or not self.detached:
+        told = any(event["event"] in _TELL_THE_END for event in events)
+        if told or status or not self.detached:
             self._note_end(status)
         return status
 

@@ -277,6 +277,18 @@ def test_an_exit_status_is_not_guessed(host: Host) -> None:
     assert state.exit_status(ended) == 3
 
 
+@pytest.mark.parametrize("commands", [(), ("system_powerdown",)], ids=["RESUME", "POWERDOWN"])
+def test_what_a_machine_says_that_goes_on_tells_nothing_about_its_end(host: Host, commands: tuple[str, ...]) -> None:
+    machine = host.run(RunOptions(accelerator="tcg", detach=True, name="db"), ends="deaf")
+    facts = state.find("db", host.context.work)
+    for command in (*commands, "query-status"):  # whose answer comes after the events
+        machine.execute(command)
+    os.kill(machine.pid, signal.SIGKILL)
+    machine.wait(10)
+    machine.close()
+    assert state.exit_status(facts) is None
+
+
 def test_killing_a_detached_machine_takes_its_process_id(host: Host) -> None:
     machine = host.run(RunOptions(accelerator="tcg", detach=True), ends="deaf")
     assert machine.kill() == 137
