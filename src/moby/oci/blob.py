@@ -14,7 +14,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from moby import unchanged
 from moby.errors import PlatformError
 from moby.oci.digest import Digest, mismatch
 from moby.oci.manifest import Descriptor
@@ -161,7 +160,7 @@ class Writer:
             # The directory is not synced: a name lost in a crash is a blob that is absent, and fetched again.
             self._path.replace(target)
             if self._verified is not None:
-                self._verified.note(digest, unchanged.state(self._stream.fileno()))
+                self._verified.note(digest, self._stream)
         return expected or Descriptor(media_type=self._media_type, digest=digest, size=self.count)
 
     def __enter__(self) -> Self:

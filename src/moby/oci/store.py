@@ -150,23 +150,15 @@ class Store:
 
         Raises ``IntegrityError`` when it is missing or altered.
         """
-        path, verified = self._path(digest), self._verified
+        path = self._path(digest)
         try:
             stream = path.open("rb")
         except FileNotFoundError as error:
             fix = "pull the image again"
             raise IntegrityError("blob is missing from the store", where=str(digest), fix=fix) from error
-        state, begin_ns = unchanged.state(stream.fileno()), time.time_ns()
-        if not check or (verified and verified.holds(digest, state)):
+        if not check or (self._verified and self._verified.holds(digest, stream)):
             return stream
-
-        def found_right() -> None:
-            if verified and unchanged.state(stream.fileno()) == state:
-                verified.note_read(digest, state, begin_ns)
-
-        fix = "delete this file and pull the image again"
-        reader = VerifiedReader(stream, digest, state[0], where=str(path), fix=fix, verified=found_right)
-        return io.BufferedReader(reader, _CHUNK)
+        return self._checked(stream, digest, path)
 
     def read_blob(self, digest: Digest, limit_bytes: int) -> bytes:
         """A small blob, checked, of at most ``limit_bytes``."""
@@ -266,6 +258,17 @@ class Store:
         """The configuration of an image. Raises ``IntegrityError``."""
         digest = manifest.config.digest
         return ImageConfig.decode(self.read_blob(digest, MAX_CONFIG_BYTES), where=str(digest))
+
+    def _checked(self, stream: BinaryIO, digest: Digest, path: Path) -> BinaryIO:
+        reader = VerifiedReader(
+            stream,
+            digest,
+            os.fstat(stream.fileno()).st_size,
+            where=str(path),
+            fix="delete this file and pull the image again",
+            verified=self._verified.reader(digest, stream) if self._verified else None,
+        )
+        return io.BufferedReader(reader, _CHUNK)
 
     def _used(self, image: Image, root: Descriptor) -> Image:
         """Note that the image is used: its root's time stamp is our record, as access times are often turned off."""

@@ -50,6 +50,21 @@ def test_a_blob_that_just_changed_is_hashed_again(remembering: Store, monkeypatc
     assert [_hashed(remembering, descriptor.digest) for _ in range(2)] == [True, True]
 
 
+@pytest.mark.parametrize("mode", [0o664, 0o646])
+def test_a_blob_that_others_may_write_to_is_always_hashed(remembering: Store, mode: int) -> None:
+    descriptor = remembering.put_blob(LARGE, OCI_LAYER)
+    blob.path(remembering.root, descriptor.digest).chmod(mode)
+    time.sleep(2 * unchanged.TICK_NS / 1e9)
+    assert [_hashed(remembering, descriptor.digest) for _ in range(3)] == [True, True, True]
+
+
+def test_a_blob_of_another_user_is_always_hashed(remembering: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    descriptor = remembering.put_blob(LARGE, OCI_LAYER)
+    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+    time.sleep(2 * unchanged.TICK_NS / 1e9)
+    assert [_hashed(remembering, descriptor.digest) for _ in range(3)] == [True, True, True]
+
+
 @pytest.mark.parametrize("how", ["written", "replaced", "times restored"])
 def test_a_blob_that_was_found_right_and_altered_is_noticed(remembering: Store, how: str) -> None:
     descriptor = remembering.put_blob(LARGE, OCI_LAYER)
