@@ -15,7 +15,10 @@ examples:
   moby completion zsh > ~/.zfunc/_moby
 
 Commands and options are completed, and what they take: YAML files, formats, names of machines that run."""
-_MACHINES = "moby -q ps 2>/dev/null | tail -n +2 | cut -d' ' -f1"
+# Only names of letters that no shell expands: bash reads once more what it is to offer, and a name may be "$(…)".
+_NAMES = 'env LC_ALL=C sed -nE "s,^([A-Za-z0-9._][A-Za-z0-9._-]*) +[0-9]+ +[0-9]+s .*,\\1,p"'
+_MACHINES = f"moby -q ps 2>/dev/null | {_NAMES}"
+_MACHINES_TCSH = f"moby -q ps |& {_NAMES}"  # what is no line of a machine is dropped, and a slash ends the list
 _COMMANDS_OF_MACHINES = ("logs", "stop")
 # What shtab takes as the values of an argument: for each shell an action, and the functions that it needs.
 Values = dict[str, str | dict[str, str]]
@@ -90,5 +93,5 @@ _moby_machines() {{
   names=(${{(f)"$({_MACHINES})"}})
   compadd "$@" -a names
 }}"""
-    tcsh = '`moby -q ps | tail -n +2 | cut -d" " -f1`'
-    return {"bash": "_moby_machines", "zsh": "_moby_machines", "tcsh": tcsh, "preamble": {"bash": bash, "zsh": zsh}}
+    preamble = {"bash": bash, "zsh": zsh}
+    return {"bash": "_moby_machines", "zsh": "_moby_machines", "tcsh": f"`{_MACHINES_TCSH}`", "preamble": preamble}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,22 @@ from moby import proc
 from moby.cli import main as cli
 
 _ASK = 'source "$1"; shift; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _shtab_moby 2>/dev/null; echo "${COMPREPLY[@]}"'
-_PS = "#!/bin/sh\n[ \"$*\" = '-q ps' ] && printf 'NAME   PID  UP  PORTS\\nweb     7  1s  \\nelse    8  2s  \\n'\n"
+_PS = """\
+#!/bin/sh
+[ "$*" = '-q ps' ] || exit 1
+echo 'moby: error: something else' >&2
+cat <<'END'
+NAME                      PID       UP  PORTS
+web                         7       1s  127.0.0.1:8080->80/tcp
+else                        8       2s 
+$(touch${IFS}hostile)        9       3s 
+`touch${IFS}hostile`         9       3s 
+${x:=$(touch${IFS}hostile)}        9       3s 
+two words                  10       4s 
+--all                      11       5s 
+naïve                      12       6s 
+END
+"""
 
 
 def script(shell: str, capsys: pytest.CaptureFixture[str]) -> str:
@@ -52,6 +69,18 @@ def test_values_are_completed(
     asked = f'PATH="{program.parent}:$PATH"; cd "{here}"; {_ASK}'
     said = proc.run(["bash", "-c", asked, "bash", tmp_path / "moby.bash", "moby", *words])
     assert said.decode().split() == offered
+    assert not (here / "hostile").exists(), "bash reads names once more"
+
+
+@pytest.mark.skipif(not shutil.which("tcsh"), reason="needs tcsh")
+def test_tcsh_offers_names_that_it_does_not_expand(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    program = tmp_path / "moby"
+    program.write_text(_PS)
+    program.chmod(0o755)
+    (listed,) = re.findall(r"'n/stop/(`.*`)/'", script("tcsh", capsys))
+    asked = f"set path = ({tmp_path} $path:q); cd {tmp_path}; set names = ({listed}); echo $names:q"
+    assert proc.run(["tcsh", "-f", "-c", asked]).decode() == "web else\n"
+    assert not (tmp_path / "hostile").exists()
 
 
 @pytest.mark.parametrize(
@@ -61,7 +90,7 @@ def test_values_are_completed(
             "zsh",
             [":_values -s , format aws azure ", ":_moby_machines", "_moby_machines() {", "_files -g '(*.yml|*.yaml)'"],
         ),
-        ("tcsh", ["'n/--format/(aws azure ", "f:{*.yml,*.yaml}", "moby -q ps"]),
+        ("tcsh", ["'n/--format/(aws azure ", "f:{*.yml,*.yaml}", "moby -q ps |& "]),
     ],
 )
 def test_other_shells_get_the_same_values(shell: str, parts: list[str], capsys: pytest.CaptureFixture[str]) -> None:
