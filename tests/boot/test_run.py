@@ -226,12 +226,15 @@ def test_escape_x_ends_the_machine_at_once(start: Callable[..., Tool], terminal:
 def test_detached_machine_outlives_the_tool_and_is_stopped_by_name(
     tmp_path: Path, start: Callable[..., Tool], context: Context
 ) -> None:
-    tool = start(say("up\n"), WAIT_FOR_BUTTON, say("good night\n"), POWER_OFF, arguments=("--detach",))
+    port = Publish(host_port=_free_port(), guest_port=80)
+    arguments = ("--detach", "--publish", f"{port.host_port}:80")
+    tool = start(say("up\n"), WAIT_FOR_BUTTON, say("good night\n"), POWER_OFF, arguments=arguments)
     assert tool.end() == 0
     facts = state.find("guest", context.work)
     assert facts.pid == int(tool.output.read_text())
     assert [facts.name for facts in state.running(context.work)] == ["guest"]
     machine = qemu.attach_to(facts)
+    assert machine.published == (port,)
     machine.wait_console("up")
     assert machine.stop() == 0
     machine.close()

@@ -17,7 +17,16 @@ from moby.context import Context
 from moby.errors import ConfigError, PlatformError
 from moby.machines import MACHINES
 from moby.machines.machine import Machine
-from moby.machines.options import BootKind, Disk, Networking, Publish, RunOptions, parse_size_mib, read_data
+from moby.machines.options import (
+    BootKind,
+    Disk,
+    Networking,
+    NetworkKind,
+    Publish,
+    RunOptions,
+    parse_size_mib,
+    read_data,
+)
 
 WAIT_S = 60
 YAML_SUFFIXES = (".yml", ".yaml")
@@ -94,9 +103,8 @@ def execute(arguments: argparse.Namespace, context: Context) -> int:
     words = list(arguments.image)
     back_end = words.pop(0) if len(words) > 1 and words[0] in MACHINES else "qemu"
     options = options_from(arguments)
-    if arguments.wait and not any(port.protocol == "tcp" for port in options.publish):
-        fix = "publish what the guest listens on: --publish 8080:80"
-        raise ConfigError("there is no TCP port to wait for", where="--wait", fix=fix)
+    if arguments.wait:
+        check_wait(options)
     target = made(words, arguments.arch or "", context)
     if options.detach:
         with moby.run(target, options=options, context=context, back_end=back_end) as machine:
@@ -113,6 +121,16 @@ def execute(arguments: argparse.Namespace, context: Context) -> int:
         stdout=sys.stdout.buffer,
         back_end=back_end,
     )
+
+
+def check_wait(options: RunOptions) -> None:
+    """Refuse to wait for what cannot come, before anything is built. Raises ``ConfigError``."""
+    if options.networking.kind is not NetworkKind.USER:
+        what = f"with --networking {options.networking.kind} no port leads to the guest"
+        raise ConfigError(what, where="--wait", fix="leave out --networking, or --wait")
+    if not any(port.protocol == "tcp" for port in options.publish):
+        fix = "publish what the guest listens on: --publish 8080:80"
+        raise ConfigError("there is no TCP port to wait for", where="--wait", fix=fix)
 
 
 def wait(machine: Machine, timeout_s: float) -> None:

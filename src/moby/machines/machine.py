@@ -256,9 +256,12 @@ class Machine:
     def wait_ports(self, timeout_s: float = 60) -> None:
         """Wait until the guest takes connections on all TCP ports that are published.
 
-        Raises ``PlatformError`` when time is up or the machine ended.
+        Raises ``PlatformError`` when time is up, the machine ended, or there is no such port.
         """
         deadline = time.monotonic() + timeout_s
+        ports = [each for each in self.published if each.protocol == "tcp"]
+        if not ports:
+            raise PlatformError("there is no TCP port to wait for", where=self.name, fix="publish one when it is run")
 
         def usernet() -> str:
             try:
@@ -272,7 +275,7 @@ class Machine:
             what = f"port {', '.join(str(each.host_port) for each in ports)}"
             self._check_alive(deadline, what, timeout_s, ended=self.status)
 
-        ready.wait([each for each in self.published if each.protocol == "tcp"], usernet, check)
+        ready.wait(ports, usernet, check)
 
     def _check_alive(self, deadline: float, what: str, timeout_s: float, *, ended: int | None) -> None:
         if ended is None and time.monotonic() < deadline:

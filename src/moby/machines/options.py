@@ -88,6 +88,13 @@ class Publish:
         address = (found["address"] or LOOPBACK).strip("[]")
         return cls(host_port=ports[0], guest_port=ports[1], protocol=protocol, address=address)
 
+    @classmethod
+    def told(cls, text: str) -> Publish:
+        """The port that ``str`` gave ``text`` for. Raises ``ConfigError``."""
+        host, _, guest = text.partition("->")
+        address, _, port = host.rpartition(":")
+        return cls.parse(f"[{address}]:{port}:{guest}" if ":" in address else f"{address}:{port}:{guest}")
+
     def __str__(self) -> str:
         """``127.0.0.1:8080->80/tcp``, as ``moby ps`` prints it."""
         return f"{self.address}:{self.host_port}->{self.guest_port}/{self.protocol}"

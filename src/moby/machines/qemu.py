@@ -75,6 +75,7 @@ def attach_to(facts: Facts) -> Machine:
         process=Detached(facts.pid, directory),
         monitor=monitor,
         console=Console(directory / "console.log"),
+        published=tuple(map(Publish.told, facts.publish)),
         detached=True,
         note_end=functools.partial(state.note_end, directory, facts.pid),
     )

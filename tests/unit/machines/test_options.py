@@ -32,6 +32,11 @@ def test_reads_published_ports(text: str, want: Publish) -> None:
     assert Publish.parse(text) == want
 
 
+@pytest.mark.parametrize("text", ["8080:80", "53:53/udp", "0.0.0.0:1:65535", "[::1]:8080:80", "[::]:53:53/udp"])
+def test_a_port_is_read_as_it_was_told(text: str) -> None:
+    assert Publish.told(str(Publish.parse(text))) == Publish.parse(text)
+
+
 @pytest.mark.parametrize("text", ["", "80", "0:80", "80:0", "80:65536", "80:80/sctp", "a:80", "80:80/", " 80:80"])
 def test_refuses_other_ports(text: str) -> None:
     with pytest.raises(ConfigError, match="cannot read the port"):

@@ -90,9 +90,7 @@ def test_a_connection_beyond_the_handshake_is_an_answer(port: Publish, state: st
 
 def test_connections_of_the_guest_and_on_other_ports_are_no_answer(port: Publish) -> None:
     assert ready.answered(usernet(BOOTING, port)) == frozenset()
-    other = Publish(host_port=port.host_port + 1, guest_port=80)
     assert ready.answered(usernet(UP, port)) == {(port.host_port, 80)}
-    assert (other.host_port, 80) not in ready.answered(usernet(UP, port))
 
 
 def test_a_port_that_only_qemu_accepts_is_waited_for(port: Publish, tmp_path: Path) -> None:
@@ -146,6 +144,20 @@ def test_waiting_needs_a_tcp_port_and_says_so_before_it_builds(
 ) -> None:
     assert cli.main(["run", "--wait", *words, "absent.yml"]) == 1
     assert "--wait: there is no TCP port to wait for" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("network", ["none", "tap,tap0", "bridge,br0"])
+def test_waiting_needs_a_network_that_leads_to_the_guest(network: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["run", "--wait", "--networking", network, "absent.yml"]) == 1
+    kind = network.partition(",")[0]
+    assert f"--wait: with --networking {kind} no port leads to the guest" in capsys.readouterr().err
+
+
+def test_a_machine_without_ports_is_not_taken_for_one_that_answers(port: Publish, tmp_path: Path) -> None:
+    machine = Guest(port).machine(tmp_path)
+    machine.published = machine.published[1:]
+    with pytest.raises(PlatformError, match="web: there is no TCP port to wait for"):
+        machine.wait_ports(10)
 
 
 def test_waiting_runs_in_the_background() -> None:
