@@ -1,18 +1,20 @@
 """``moby run``: a YAML file is built first; anything else is booted as it is.
 
 Exit status: 0 the guest powered off, 3 it panicked, 4 QEMU failed, 5 Secure Boot refused it, 130 or 143 stopped by a
-signal.
+signal. With ``--wait`` 0 is a guest that answers, and 1 one that does not in time or that powered off before.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from pathlib import Path
 
 import moby
 from moby import api, log
 from moby.artifact import Artifact
+from moby.cli.main import report
 from moby.context import Context
 from moby.errors import ConfigError, PlatformError
 from moby.machines import MACHINES
@@ -41,7 +43,7 @@ examples:
 
 The console is on your terminal: Ctrl-C stops the machine, Ctrl-A x quits QEMU.
 exit status: 0 the guest powered off, 3 it panicked, 4 QEMU failed, 5 Secure Boot refused it (with --secure-boot),
-130/143 stopped by a signal"""
+130/143 stopped by a signal. With --wait: 0 it answers, 1 it does not in time, or powered off; else as without"""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -58,14 +60,15 @@ def add_machine_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--name", help="the machine's name (default: the image's)")
     parser.add_argument("-d", "--detach", "--detached", action="store_true", help="run in the background")
     parser.add_argument(
-        "--wait", action="store_true", help="as -d, and return once the guest takes connections on its published ports"
+        "--wait",
+        action="store_true",
+        help="as -d, and return once the guest takes connections on its published TCP ports: each is connected to",
     )
     parser.add_argument(
         "--wait-timeout",
         type=float,
-        default=WAIT_S,
         metavar="SECONDS",
-        help="how long --wait waits at most (default %(default)s); the machine goes on even then",
+        help=f"how long --wait waits at most (default {WAIT_S}); the machine goes on even then",
     )
     parser.add_argument("--cpus", type=int, default=1, help="processors (default 1)")
     parser.add_argument("--mem", default="", metavar="MiB", help="memory (default: what the image needs)")
@@ -103,16 +106,13 @@ def execute(arguments: argparse.Namespace, context: Context) -> int:
     words = list(arguments.image)
     back_end = words.pop(0) if len(words) > 1 and words[0] in MACHINES else "qemu"
     options = options_from(arguments)
-    if arguments.wait:
-        check_wait(options)
+    wait_s = wait_limit(arguments, options)
     target = made(words, arguments.arch or "", context)
     if options.detach:
         with moby.run(target, options=options, context=context, back_end=back_end) as machine:
             print(machine.name, flush=True)
             log.info(f"running in the background: moby logs {machine.name}, moby stop {machine.name}")
-            if arguments.wait:
-                wait(machine, arguments.wait_timeout)
-        return 0
+            return 0 if wait_s is None else wait(machine, wait_s)
     return run_foreground(
         api.bootable(target),
         options,
@@ -123,25 +123,41 @@ def execute(arguments: argparse.Namespace, context: Context) -> int:
     )
 
 
-def check_wait(options: RunOptions) -> None:
-    """Refuse to wait for what cannot come, before anything is built. Raises ``ConfigError``."""
+def wait_limit(arguments: argparse.Namespace, options: RunOptions) -> float | None:
+    """For how many seconds to wait, None for not at all. Raises ``ConfigError`` for waiting that would be in vain."""
+    limit_s: float | None = arguments.wait_timeout
+    if limit_s is not None and not (math.isfinite(limit_s) and limit_s > 0):
+        raise ConfigError(f"{limit_s:g} is no time to wait", where="--wait-timeout", fix="seconds, such as 90")
+    if not arguments.wait:
+        if limit_s is not None:
+            raise ConfigError("nothing is waited for without --wait", where="--wait-timeout", fix="add --wait")
+        return None
     if options.networking.kind is not NetworkKind.USER:
         what = f"with --networking {options.networking.kind} no port leads to the guest"
         raise ConfigError(what, where="--wait", fix="leave out --networking, or --wait")
     if not any(port.protocol == "tcp" for port in options.publish):
         fix = "publish what the guest listens on: --publish 8080:80"
         raise ConfigError("there is no TCP port to wait for", where="--wait", fix=fix)
+    return WAIT_S if limit_s is None else limit_s
 
 
-def wait(machine: Machine, timeout_s: float) -> None:
-    """Wait until the guest answers. Raises ``PlatformError`` when it does not in time, or has ended."""
+def wait(machine: Machine, timeout_s: float) -> int:
+    """Wait until the guest answers, and return 0, or the exit status of a machine that failed meanwhile.
+
+    Raises ``PlatformError`` when it does not answer in time, or powered off.
+    """
     ports = ", ".join(str(port.host_port) for port in machine.published if port.protocol == "tcp")
     try:
         with log.step(f"Waiting for {machine.name} to answer on port {ports}"):
             machine.wait_ports(timeout_s)
     except PlatformError as error:
         runs = f"; it still runs, moby stop {machine.name} ends it" if machine.status is None else ""
-        raise PlatformError(error.what, where=error.where, fix=f"moby logs {machine.name}{runs}") from error
+        told = PlatformError(error.what, where=error.where, fix=f"moby logs {machine.name}{runs}")
+        if not machine.status:
+            raise told from error
+        report(told)
+        return machine.status
+    return 0
 
 
 def made(words: list[str], architecture: str, context: Context) -> Path | tuple[Artifact, ...]:

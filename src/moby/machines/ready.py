@@ -14,6 +14,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 
+from moby.errors import PlatformError
 from moby.machines.options import LOOPBACK, Publish
 
 _INTERVAL_S = 0.25
@@ -42,13 +43,13 @@ def wait(ports: Sequence[Publish], usernet: Callable[[], str], go_on: Callable[[
     """Return once the guest has answered on each of ``ports``, which are TCP.
 
     ``usernet`` asks the monitor. ``go_on`` is called every now and then with the ports that did not answer, and ends
-    the waiting by raising something.
+    the waiting by raising something. Raises ``PlatformError`` when this host has no socket left.
     """
     waiting = deque(ports)
-    with contextlib.ExitStack() as still_open:
-        tries: deque[tuple[float, socket.socket]] = deque()
+    tries: deque[tuple[float, socket.socket]] = deque()
+    try:
         while waiting:
-            tries.append((time.monotonic(), still_open.enter_context(_connection(waiting[0]))))
+            tries.append((time.monotonic(), _connection(waiting[0])))
             waiting.rotate()  # one at a time: QEMU keeps each for more than a minute
             time.sleep(_INTERVAL_S)
             found = answered(usernet())
@@ -57,6 +58,9 @@ def wait(ports: Sequence[Publish], usernet: Callable[[], str], go_on: Callable[[
                 tries.popleft()[1].close()
             if waiting:
                 go_on(sorted(waiting, key=str))
+    finally:
+        for _, each in tries:
+            each.close()
 
 
 def host_address(port: Publish) -> str:
@@ -66,7 +70,10 @@ def host_address(port: Publish) -> str:
 
 def _connection(port: Publish) -> socket.socket:
     address = host_address(port)
-    made = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
+    try:
+        made = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
+    except OSError as error:
+        raise PlatformError(f"cannot connect to port {port.host_port}: {error.strerror}") from error
     made.setblocking(False)
     with contextlib.suppress(OSError):  # in progress, or refused: the machine's end is told by others
         made.connect((address, port.host_port))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import resource
 import socket
+import weakref
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import cast
@@ -13,7 +15,7 @@ from moby.cli import main as cli
 from moby.cli import run
 from moby.errors import PlatformError
 from moby.machines import ready
-from moby.machines.machine import Console, Machine
+from moby.machines.machine import PANIC, Console, Machine
 from moby.machines.options import Publish
 from moby.machines.qmp import Monitor
 
@@ -43,10 +45,18 @@ class Guest:
     """Process and monitor of a machine: it answers when it was asked ``answers`` times, or ends before that."""
 
     pid, returncode = 1, 0
-    events = ({"event": "SHUTDOWN", "data": {"reason": "guest-panic"}},)
 
-    def __init__(self, port: Publish, *, answers: int = 1 << 30, ends: int = 1 << 30, deaf: bool = False) -> None:
+    def __init__(
+        self,
+        port: Publish,
+        *,
+        answers: int = 1 << 30,
+        ends: int = 1 << 30,
+        deaf: bool = False,
+        reason: str = "guest-panic",
+    ) -> None:
         self._port, self._answers, self._ends, self._deaf = port, answers, ends, deaf
+        self.events = ({"event": "SHUTDOWN", "data": {"reason": reason}},)
         self.asked: list[str] = []
 
     def wait(self, timeout_s: float | None = None) -> bool:
@@ -117,12 +127,12 @@ def test_every_port_is_waited_for(port: Publish) -> None:
     ("guest", "timeout_s", "said"),
     [
         ({}, 0.1, "no answer within 0.1 s"),
-        ({"ends": 2}, 10, "the machine ended with status 3"),
+        ({"ends": 2, "reason": "guest-shutdown"}, 10, "the machine ended with status 0"),
         ({"deaf": True}, 10, "QEMU is gone"),
     ],
 )
 def test_a_guest_that_does_not_answer_is_told_with_what_to_do(
-    port: Publish, tmp_path: Path, guest: dict[str, int], timeout_s: float, said: str
+    port: Publish, tmp_path: Path, guest: dict[str, object], timeout_s: float, said: str
 ) -> None:
     machine = Guest(port, **guest).machine(tmp_path)  # type: ignore[arg-type]  # passed through
     with pytest.raises(PlatformError) as caught:
@@ -131,6 +141,63 @@ def test_a_guest_that_does_not_answer_is_told_with_what_to_do(
     assert caught.value.fix == (
         "moby logs web" if "ended" in said else "moby logs web; it still runs, moby stop web ends it"
     )
+
+
+def test_waiting_for_a_guest_that_panics_gives_its_exit_status(
+    port: Publish, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run.wait(Guest(port, answers=2).machine(tmp_path), 10) == 0
+    assert run.wait(Guest(port, ends=2).machine(tmp_path), 10) == PANIC
+    said = capsys.readouterr().err
+    assert "the machine ended with status 3; the console's last lines:\n  Welcome" in said
+    assert "fix: moby logs web\n" in said
+
+
+def test_connections_are_closed_when_their_time_is_over(port: Publish, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ready, "_INTERVAL_S", 0.001)
+    monkeypatch.setattr(ready, "_PATIENCE_S", 0)
+    made: list[weakref.ref[socket.socket]] = []
+    connection = ready._connection
+
+    def counted(port: Publish) -> socket.socket:
+        one = connection(port)
+        made.append(weakref.ref(one))
+        return one
+
+    monkeypatch.setattr(ready, "_connection", counted)
+
+    def go_on(ports: Sequence[Publish]) -> None:
+        assert len([one for one in made if one() is not None]) <= 2, "those that are closed are kept"
+        if len(made) == 9:
+            raise PlatformError("enough")
+
+    with pytest.raises(PlatformError, match="enough"):
+        ready.wait([port], lambda: usernet(BOOTING, port), go_on)
+
+
+def test_a_host_without_sockets_is_told(port: Publish) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, limits[1]))
+    try:
+        with pytest.raises(PlatformError, match=f"cannot connect to port {port.host_port}: Too many open files"):
+            ready.wait([port], lambda: usernet(UP, port), lambda ports: None)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--wait-timeout", "5"], "nothing is waited for without --wait\n  fix: add --wait"),
+        *((["--wait", "--wait-timeout", text], f"{text} is no time to wait") for text in ("0", "nan", "inf", "-1")),
+    ],
+    ids=lambda value: value[-1],
+)
+def test_a_time_that_cannot_be_waited_is_refused(
+    words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["run", *words, "--publish", "8080:80", "absent.yml"]) == 1
+    assert f"--wait-timeout: {said}" in capsys.readouterr().err
 
 
 def test_an_address_of_all_is_reached_on_this_host() -> None:
