@@ -55,9 +55,9 @@ def nearest(plan: Plan, store: Store, text: str) -> str:
     """A container, a path of the root or ``CONTAINER:PATH`` that is there and looks like ``text``, if there is one."""
     name, colon, rest = text.partition(":")
     roots: Mapping[str, str] = {each.name: each.root_directory for each in plan.containers}
-    if "/" not in text and (container := closest(text, roots)):
-        return container
     if not colon:
+        if "/" not in text and (container := closest(text, roots)):
+            return container
         found = _Tree(plan, store, "").nearest(_parts(text))
         return f"/{found}" if found else ""
     container = name if name in roots else closest(name, roots)

@@ -13,7 +13,10 @@ def closest(word: str, known: Iterable[str]) -> str | None:
     if _bare(word) in bare:
         return bare[_bare(word)]
     found = difflib.get_close_matches(_bare(word)[:64], bare, n=1, cutoff=0.7)
-    return bare[found[0]] if found else None
+    if found:
+        return bare[found[0]]
+    letters = sorted(_bare(word)[:64])  # two that changed places are much of a short word
+    return next((name for each, name in bare.items() if letters and sorted(each) == letters), None)
 
 
 def did_you_mean(word: str, known: Iterable[str], *, otherwise: str = "") -> str:
