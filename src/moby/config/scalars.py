@@ -31,6 +31,7 @@ _SHORT_FLOAT = re.compile(r"\.[0-9]+(?:[eE][-+]?[0-9]+)?", re.ASCII)
 _TIME = re.compile(
     r"(\d{4})-(\d{1,2})-(\d{1,2})(?:(?:[Tt]| )(\d{1,2}):(\d{1,2}):(\d{1,2})(?:\.\d+)?(?:Z|[-+]\d{2}:\d{2})?)?", re.ASCII
 )
+_BASE_60 = re.compile(r"[-+]?[0-9][0-9_]*(?::[0-5]?[0-9])+(?:\.[0-9_]*)?", re.ASCII)
 _INTEGERS = range(-(1 << 63), 1 << 64)
 _EXACT = 1 << 53
 # Text that needs no quotes, be it in brackets or not, unless it is read as a number or the like.
@@ -55,13 +56,17 @@ def resolve(text: str) -> Scalar:
 
 
 def spell(text: str) -> str:
-    """``text`` as a scalar that stands for it wherever it is put: plain where that is safe, else in quotes."""
-    return text if _PLAIN.fullmatch(text) and resolve(text) == text else quote(text)
+    """``text`` as a scalar that stands for it wherever it is put: plain where that is safe, else in quotes.
+
+    What other YAML readers take for a date or a number of base 60 is put in quotes, too.
+    """
+    plain = _PLAIN.fullmatch(text) and resolve(text) == text and not _BASE_60.fullmatch(text) and not is_date(text)
+    return text if plain else quote(text)
 
 
 def quote(text: str) -> str:
-    """``text`` in double quotes."""
-    return json.dumps(text, ensure_ascii=False)
+    """``text`` in double quotes, of characters that can be read."""
+    return "".join(each if each.isprintable() else _escaped(each) for each in json.dumps(text, ensure_ascii=False))
 
 
 def is_date(text: str) -> bool:
@@ -75,6 +80,11 @@ def is_date(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _escaped(character: str) -> str:
+    code = ord(character)
+    return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
 
 
 def _integer(text: str) -> int | None:
