@@ -5,6 +5,7 @@ Each parser gives a typed value or raises ``ConfigError`` without a place; whoev
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -47,8 +48,11 @@ _NO_PATH = re.compile(rf"({'|'.join(Transport)}):(?!\.{{0,2}}/|[0-9]{{1,5}}/)(.+
 def image_name(text: str) -> Reference:
     """The reference that ``text`` spells; ``oci:FILE`` is refused: nobody means ``library/oci:FILE``."""
     if found := _NO_PATH.fullmatch(text):
-        path = "/PATH" if found[2].startswith("~") else f"./{found[2]}"
+        file = found[2].partition("@")[0]  # which no path of a file has
+        path = "/PATH" if found[2].startswith("~") else f"./{file or 'PATH'}"
         fix = f"the path of a file begins with / or ./: {spell(f'{found[1]}:{path}')}"
+        with contextlib.suppress(ConfigError):
+            fix += f"; the image's full name is {Reference.parse(text).expanded}"
         raise ConfigError(f"{text[:300]!r} is no file, but the name of an image in a registry", fix=fix)
     return Reference.parse(text)
 

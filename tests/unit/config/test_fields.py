@@ -169,9 +169,18 @@ def test_unknown_ids_are_refused_also_quoted_numbers(value: str) -> None:
 @pytest.mark.parametrize(
     ("text", "fix"),
     [
-        ("docker-archive:web.tar", "docker-archive:./web.tar"),
+        (
+            "docker-archive:web.tar",
+            "docker-archive:./web.tar; the image's full name is docker.io/library/docker-archive:web.tar",
+        ),
+        (
+            f"docker-archive:x@sha256:{64 * '0'}",
+            f"docker-archive:./x; the image's full name is docker.io/library/docker-archive:x@sha256:{64 * '0'}",
+        ),
         ("oci-archive:dir/web.tar:web:1", "oci-archive:./dir/web.tar:web:1"),
-        ("oci:layout", "oci:./layout"),
+        ("oci-archive:a@b", "oci-archive:./a"),
+        ("oci-archive:@b", "oci-archive:./PATH"),
+        ("oci:latest", "oci:./latest; the image's full name is docker.io/library/oci:latest"),
         ("oci:~/layout", "oci:/PATH"),
     ],
 )
