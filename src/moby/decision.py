@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import hashlib
 import os
@@ -86,9 +87,22 @@ def decide(
 
 
 def with_lock(options: BuildOptions, files: Sequence[str]) -> BuildOptions:
-    """The options with the lock that is beside ``files``, when they name none themselves."""
-    path = options.lock or pins.beside(files)
-    return replace(options, lock=path if options.lock or options.locked or path.exists() else None)
+    """The options with the lock that is beside ``files``, when they name none themselves.
+
+    Raises ``ConfigError`` when the one they name is not there, even if no image turns out to need it.
+    """
+    if options.lock is not None:
+        return replace(options, lock=_there(options.lock))
+    path = pins.beside(files)
+    return replace(options, lock=path if options.locked or path.exists() else None)
+
+
+def _there(lock: Path) -> Path:
+    with contextlib.suppress(OSError):  # reading it tells
+        if not lock.exists():
+            fix = f"make it: moby lock --lock {lock} FILE.yml"
+            raise ConfigError("there is no such file", where=f"--lock {lock}", fix=fix)
+    return lock
 
 
 def asked_formats(config: Config) -> tuple[str, ...]:

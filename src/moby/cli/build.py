@@ -82,8 +82,12 @@ def add_image_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--docker", "-docker", action="store_true", help="ask this host's Docker or Podman engine first"
     )
-    parser.add_argument("--locked", action="store_true", help="refuse images that moby.lock does not pin")
-    parser.add_argument("--lock", type=Path, metavar="FILE", help="default: moby.lock beside the last file")
+    parser.add_argument(
+        "--locked",
+        action="store_true",
+        help="refuse images that moby.lock does not pin; components and names with a digest need no pin",
+    )
+    parser.add_argument("--lock", type=Path, metavar="FILE", help="default: moby.lock beside the last file, if any")
     parser.add_argument(
         "--size", "-size", default="", metavar="N[M|G]", help="least size of disks (default: what they need)"
     )

@@ -180,6 +180,16 @@ def test_where_nothing_needs_a_pin_no_lock_is_written_nor_asked_for(moby: Moby, 
     assert content(moby, "--locked", "web.yml") == "1"
 
 
+@pytest.mark.parametrize("locked", [["--locked"], []], ids=["locked", ""])
+def test_a_lock_that_is_named_must_be_there_even_where_nothing_needs_a_pin(moby: Moby, locked: list[str]) -> None:
+    Path("own.yml").write_text("init: ['@pkg:init']\n")
+    command = ["build", "-f", "tar", "-o", "out.tar", *locked, "--lock", "typo.lock"]
+    for words in ([*command, "own.yml"], [*command, "--dry-run", "--json", "own.yml"]):
+        status, _, err = moby(*words)
+        assert status == 1
+        assert "--lock typo.lock: there is no such file\n  fix: make it: moby lock --lock typo.lock FILE.yml\n" in err
+
+
 def test_a_lock_that_is_there_stays_where_nothing_needs_a_pin_until_it_is_pruned(
     moby: Moby, fake: FakeRegistry
 ) -> None:
