@@ -14,7 +14,8 @@ examples:
   eval "$(moby completion bash)"
   moby completion zsh > ~/.zfunc/_moby
 
-Commands and options are completed, and what they take: YAML files, formats, names of machines that run."""
+Commands and options are completed, and what they take: YAML files, formats, names of running
+machines (moby logs also takes those of machines that ended)."""
 # Only names of letters that no shell expands: bash reads once more what it is to offer, and a name may be "$(…)".
 _NAMES = 'env LC_ALL=C sed -nE "s,^([A-Za-z0-9._][A-Za-z0-9._-]*) +[0-9]+ +[0-9]+s .*,\\1,p"'
 _MACHINES = f"moby -q ps 2>/dev/null | {_NAMES}"

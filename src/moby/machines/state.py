@@ -1,4 +1,4 @@
-"""The state directory of a machine (``NAME-state``) and the list of machines that run.
+"""The state directory of a machine (``NAME-state``) and the list of machines, of those that ended the last hundred.
 
 ``lock`` is held by QEMU itself, which inherits the descriptor: as long as it is locked the machine runs, whatever
 happened to the tool, and no process id has to be trusted. ``mac-addr`` stays, so that a machine keeps its address;
@@ -30,6 +30,7 @@ from moby.errors import PlatformError
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 _UNIX_PATH_LIMIT = 100  # sun_path holds 104 (macOS) or 108 bytes (Linux)
 _CLAIM_TRIES, _CLAIM_PAUSE_S = 5, 0.02
+_ENDED_KEPT = 100
 _VOLATILE = ("qemu.pid", "qmp.sock", "console.sock", "console.log", "qemu.log", "machine.json", "exit-status")
 
 
@@ -186,9 +187,11 @@ def running(work: Path) -> tuple[Facts, ...]:
 def known(work: Path) -> tuple[tuple[Facts, bool], ...]:
     """The machines of this user's list, oldest first, and whether each runs.
 
-    Those that ended stay in the list for as long as their state directories are kept.
+    Those that ended stay in the list for as long as their state directories are kept, but only the last hundred. One
+    whose directory's parent is missing may be on a disk that is not mounted now: it stays, too.
     """
-    found = []
+    found: list[tuple[Facts, bool]] = []
+    ended: list[Path] = []
     for listed in (work / "machines").glob("[!.]*"):  # not what `_write` is about to rename
         directory = _listed(listed)
         if directory is None:
@@ -197,8 +200,12 @@ def known(work: Path) -> tuple[tuple[Facts, bool], ...]:
             facts = _facts(directory)
             if facts is not None:
                 found.append((facts, runs))
-            elif not runs:
+            elif not runs and _is_there(directory.parent):
                 listed.unlink(missing_ok=True)
+        if not runs:
+            ended.append(listed)
+    for listed in sorted(ended, key=_written_ns)[:-_ENDED_KEPT]:
+        _strike(listed)
     return tuple(sorted(found, key=lambda each: (each[0].started_s, each[0].name)))
 
 
@@ -248,6 +255,27 @@ def _listed(entry: Path) -> Path | None:
         return Path(entry.read_text())
     except FileNotFoundError:
         return None  # another command struck it from the list meanwhile
+
+
+def _strike(entry: Path) -> None:
+    """Take a machine from the list, unless it has been started again meanwhile."""
+    directory = _listed(entry)
+    if directory is not None:
+        with _asked(directory) as runs:
+            if not runs:
+                entry.unlink(missing_ok=True)
+
+
+def _is_there(path: Path) -> bool:
+    with contextlib.suppress(OSError):
+        return path.exists()
+    return False
+
+
+def _written_ns(entry: Path) -> int:
+    with contextlib.suppress(OSError):
+        return entry.stat().st_mtime_ns
+    return 0  # struck meanwhile
 
 
 def _facts(directory: Path) -> Facts | None:

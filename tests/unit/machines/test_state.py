@@ -115,6 +115,37 @@ def test_running_machines_are_listed_oldest_first_and_ended_ones_forgotten_with_
     assert list((tmp_path / "work" / "machines").iterdir()) == []
 
 
+def ended(directory: Path, name: str, work: Path, started_s: int = 1) -> None:
+    held = State.claim(directory)
+    held.record(facts(directory, name, started_s), work)
+    held.release()
+
+
+def test_a_machine_on_a_disk_that_is_not_mounted_is_not_forgotten(tmp_path: Path) -> None:
+    work, disk = tmp_path / "work", tmp_path / "disk"
+    ended(disk / "web-state", "web", work)
+    disk.rename(tmp_path / "away")
+    assert state.known(work) == ()
+    (tmp_path / "away").rename(disk)
+    assert [machine.name for machine, _ in state.known(work)] == ["web"]
+
+
+def test_of_machines_that_ended_the_last_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(state, "_ENDED_KEPT", 2)
+    work = tmp_path / "work"
+    held = State.claim(tmp_path / "runs")
+    held.record(facts(tmp_path / "runs", "runs", 0), work)
+    for number, name in enumerate(("a", "b", "c", "d"), 1):
+        before = set((work / "machines").iterdir())
+        ended(tmp_path / name, name, work, number)
+        (entry,) = set((work / "machines").iterdir()) - before
+        os.utime(entry, (number, number))
+    state.known(work)
+    assert [machine.name for machine, _ in state.known(work)] == ["runs", "c", "d"]
+    assert (tmp_path / "a" / "machine.json").exists(), "it is only not listed"
+    held.release()
+
+
 def test_list_that_others_change_meanwhile_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     held = State.claim(tmp_path / "web")
     held.record(facts(tmp_path / "web"), tmp_path / "work")
