@@ -9,12 +9,14 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from moby.artifact import Architecture
+from moby.cli import main as cli
 from moby.context import Context
 from moby.errors import CommandError, PlatformError
 from moby.machines import qemu, state
@@ -240,6 +242,21 @@ def test_detached_machine_outlives_the_tool_and_is_stopped_by_name(
     machine.close()
     assert "good night" in machine.console.text()
     assert state.running(context.work) == ()
+
+
+@pytest.mark.shows("moby run --wait returns when the page is served", by="boot")
+def test_the_page_is_served_at_once_when_waiting_is_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    port = _free_port()
+    emulated = ["--accel", TCG, "--arch", "amd64", "--mem", "512"]
+    assert cli.main(["init", "web"]) == 0
+    name = f"web-{port}"
+    try:
+        assert cli.main(["run", "--wait", "-p", f"{port}:80", "--name", name, *emulated, "web.yml"]) == 0
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5) as answer:
+            assert b"Hello" in answer.read()
+    finally:
+        cli.main(["stop", name])
 
 
 def test_detached_machine_that_cannot_start_says_so(tmp_path: Path, context: Context) -> None:
