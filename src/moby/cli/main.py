@@ -157,16 +157,20 @@ def make_context(arguments: argparse.Namespace) -> Context:
 
 
 def reporter(arguments: argparse.Namespace) -> log.Reporter:
-    """Where messages go as ``-q``, ``-v`` and ``--progress`` say. Raises ``ConfigError``."""
+    """Where messages go as ``-q``, ``-v`` and ``--progress`` say."""
     from moby import log
 
     quiet, verbose = getattr(arguments, "quiet", False), getattr(arguments, "verbose", None)
-    if quiet and verbose:
-        raise ConfigError("-q and -v exclude each other", fix="give one of them")
     level = log.Level.ERROR if quiet else log.Level(log.Level.INFO if verbose is None else verbose)
     if getattr(arguments, "progress", "auto") == "json":
         return log.JsonLines()
     return log.Console(level)
+
+
+def check_level(arguments: argparse.Namespace) -> None:
+    """Raises ``ConfigError`` when less and more is to be said."""
+    if getattr(arguments, "quiet", False) and getattr(arguments, "verbose", None):
+        raise ConfigError("-q and -v exclude each other", fix="give one of them")
 
 
 def report(error: MobyError) -> None:
@@ -212,6 +216,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     former = is_former(argv)
     name, arguments = parse(["build", *argv] if former else argv)
     try:
+        check_level(arguments)
         if name == "version":
             from moby.cli import version
 
