@@ -10,7 +10,7 @@ from __future__ import annotations
 from array import array
 
 _MOST = 4
-_FAR = 256  # in a table that is half full a search among good checksums takes a fifth of it
+_FAR = 256  # six times the longest search among 500,000 good checksums: the table is half full at most
 
 
 class Fingerprints:
@@ -22,13 +22,12 @@ class Fingerprints:
     def __init__(self) -> None:
         self._all = array("Q")
         self._slots = array("I", [0]) * 1024
-        self._end = 0  # the free slot at which the last search ended, -1 when it ended at a limit
 
     def __len__(self) -> int:
         return len(self._all)
 
-    def find(self, fingerprint: int) -> tuple[int, ...]:
-        """The first members with this fingerprint, in order; most often none."""
+    def find(self, fingerprint: int) -> tuple[tuple[int, ...], int]:
+        """The first members with this fingerprint, in order, most often none; and what ``add`` has to know."""
         slots, known = self._slots, self._all
         mask = len(slots) - 1
         slot = fingerprint & mask
@@ -41,16 +40,15 @@ class Fingerprints:
             slot = (slot + 1) & mask
             if steps == _FAR:
                 break
-        self._end = slot if len(found) < _MOST and steps < _FAR else -1
-        return found
+        return found, slot if len(found) < _MOST and steps < _FAR else -1
 
-    def add(self, fingerprint: int) -> None:
-        """One more member, with the fingerprint that was looked for last."""
+    def add(self, fingerprint: int, slot: int) -> None:
+        """One more member. ``slot`` is what ``find`` gave for it, with no other member added since."""
         known, slots = self._all, self._slots
         known.append(fingerprint)
         count = len(known)
-        if self._end >= 0:
-            slots[self._end] = count
+        if slot >= 0:
+            slots[slot] = count
         if count * 2 >= len(slots):
             self._grow()
 
@@ -58,6 +56,6 @@ class Fingerprints:
         placed = sorted(filter(None, self._slots))
         self._slots = array("I", [0]) * (len(self._slots) * 2)
         for number in placed:
-            self.find(self._all[number - 1])
-            if self._end >= 0:
-                self._slots[self._end] = number
+            _, slot = self.find(self._all[number - 1])
+            if slot >= 0:
+                self._slots[slot] = number

@@ -67,10 +67,11 @@ class Files:
         """Contents that fit into a fragment."""
         size = len(data)
         fingerprint = size << 32 | zlib_ng.crc32(data)
-        for number in self._known.find(fingerprint):
+        alike, slot = self._known.find(fingerprint)
+        for number in alike:
             if self._tail_of(number, size) == data:
                 return self._again(number, size)
-        self._known.add(fingerprint)
+        self._known.add(fingerprint, slot)
         self._new()
         self._tail(data)
         return len(self.firsts) - 1
@@ -86,7 +87,8 @@ class Files:
             self._block(number, block)
         tail = _take(data, size % self.block_bytes, where)
         fingerprint = (size & _MASK_32) << 32 | zlib_ng.crc32(tail, check)
-        for other in self._known.find(fingerprint):
+        alike, slot = self._known.find(fingerprint)
+        for other in alike:
             first = self.firsts[other]
             if self.firsts[other + 1] - first != count or self._tail_of(other, len(tail)) != tail:
                 continue
@@ -95,7 +97,7 @@ class Files:
                 self._words -= count
                 del self.firsts[number:], self.fragments[number:], self.offsets[number:]
                 return self._again(other, size)
-        self._known.add(fingerprint)
+        self._known.add(fingerprint, slot)
         self._tail(tail)
         return number
 

@@ -164,7 +164,8 @@ class _Reader:
     def _numbers(self, block: bytes) -> tuple[int, int, int, int, int]:
         """Mode, uid, gid, size and mtime, after the header's checksum was compared.
 
-        That is its bytes added up, the checksum's own eight counted as spaces. Adler-32 begins with such a sum.
+        That is its bytes added up, the checksum's own eight counted as spaces. Adler-32 begins with such a sum, but
+        modulo 65521: where that, or the way it is written, is another than usual, it is added up here.
         """
         mode, uid, gid, size, mtime, stored = _FIELDS.unpack_from(block)
         if stored != b"%06o\0 " % ((adler32(block) & 0xFFFF) - 1 - sum(stored) + 8 * 0x20):

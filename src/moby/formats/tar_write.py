@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import BinaryIO
-from zlib import adler32
+
+from zlib_ng.zlib_ng import adler32
 
 from moby.errors import IntegrityError
 from moby.formats.entry import Entry
