@@ -36,6 +36,7 @@ _USER = (
     "ssh-keygen",
     "swtpm",
     "syslinux",
+    "tcsh",
     "unsquashfs",
     "xorriso",
 )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 from pathlib import Path
 
 import pytest
@@ -72,7 +71,6 @@ def test_values_are_completed(
     assert not (here / "hostile").exists(), "bash reads names once more"
 
 
-@pytest.mark.skipif(not shutil.which("tcsh"), reason="needs tcsh")
 def test_tcsh_offers_names_that_it_does_not_expand(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     program = tmp_path / "moby"
     program.write_text(_PS)
