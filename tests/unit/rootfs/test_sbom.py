@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from moby import outputs, proc
@@ -344,6 +344,8 @@ _LOOSE = st.recursive(
 
 
 @given(st.dictionaries(st.sampled_from([*ATTESTED, "documentDescribes", "annotations"]), st.lists(_LOOSE) | _LOOSE))
+@example({"packages": [{"SPDXID": "SPDXRef-a"}, {"SPDXID": "SPDXRef-a"}]})
+@example({"files": [{"SPDXID": "SPDXRef-a"}], "packages": [{"SPDXID": "SPDXRef-a"}]})
 @settings(max_examples=50)
 def test_whatever_a_statement_holds_the_document_stays_valid(predicate: dict[str, object]) -> None:
     lines: list[tuple[str, bytes]] = []

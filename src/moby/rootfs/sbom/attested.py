@@ -1,14 +1,15 @@
 """What an SPDX document that came with an image adds to the SBOM of a machine.
 
 Such documents are anybody's: their ids are made different from all others', their paths are moved to where the image
-is unpacked, and what does not fit together (a file without a SHA-1, a relationship with an unknown end) is left out.
+is unpacked, and what does not fit together (a file without a SHA-1, a second element with an id, a relationship with an
+unknown end) is left out.
 """
 
 from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import cast
 
 from moby.errors import IntegrityError
@@ -40,11 +41,14 @@ class Attested:
         self._prefix = prefix
         self._where = where
         self.paths: set[str] = set()
+        self._written: set[str] = set()
         self.packages = 0
 
     def write(self, add: Add) -> None:
         """Give every element to ``add`` with its section. Then ``paths`` are those of its files."""
-        known = {identifier for _, identifier in self._identified()}
+        known: dict[str, str] = {}
+        for section, identifier in self._identified():
+            known.setdefault(identifier, section)
         described = False
         for section, element in self._elements():
             if section == "relationships":
@@ -55,7 +59,7 @@ class Attested:
             elif isinstance(element, dict):
                 self._element(section, cast(Element, element), known, add)
         if not described:
-            for section, identifier in self._identified():
+            for identifier, section in known.items():
                 if section == "packages":
                     add("relationships", spdx.relationship(self._owner, "CONTAINS", self._named(identifier)))
 
@@ -75,10 +79,13 @@ class Attested:
                 if isinstance(identifier, str) and _ID.fullmatch(identifier) and usable:
                     yield section, identifier
 
-    def _element(self, section: str, element: Element, known: set[str], add: Add) -> None:
+    def _element(self, section: str, element: Element, known: Mapping[str, str], add: Add) -> None:
         if section in ("packages", "files"):
             identifier = element.get("SPDXID")
-            if isinstance(identifier, str) and identifier in known:
+            if not isinstance(identifier, str) or known.get(identifier) != section or identifier in self._written:
+                return
+            if section == "packages" or _checksums(element):
+                self._written.add(identifier)
                 add(section, self._package(element, known, add) if section == "packages" else self._file(element))
         elif section == "hasExtractedLicensingInfos":
             add(section, spdx.line(self._licences(element)))
@@ -88,7 +95,7 @@ class Attested:
         elif section == "annotations":
             add(section, spdx.line({key: value for key, value in element.items() if key != "SPDXID"}))
 
-    def _package(self, element: Element, known: set[str], add: Add) -> bytes:
+    def _package(self, element: Element, known: Mapping[str, str], add: Add) -> bytes:
         identifier = self._named(str(element["SPDXID"]))
         self.packages += 1
         files = element.get("hasFiles")
@@ -109,7 +116,7 @@ class Attested:
         rest = {key: value for key, value in self._licences(element).items() if key not in first}
         return spdx.line({**first, "copyrightText": "", **rest})
 
-    def _relationship(self, element: object, known: set[str], add: Add) -> bool:
+    def _relationship(self, element: object, known: Mapping[str, str], add: Add) -> bool:
         """One relationship; whether it says what the document is about."""
         if not isinstance(element, dict):
             return False
