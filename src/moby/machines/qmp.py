@@ -36,6 +36,8 @@ class Monitor:
         self._ready: concurrent.futures.Future[QMPClient] = concurrent.futures.Future()
         self._loop = asyncio.new_event_loop()
         self._leave = asyncio.Event()
+        self._ending = threading.Lock()  # held while a command is handed to the loop, and while _ended is set
+        self._ended = False
         self._thread = threading.Thread(target=self._run, name="moby-qmp", daemon=True)
         self._thread.start()
 
@@ -52,14 +54,17 @@ class Monitor:
 
     def execute(self, command: str, **arguments: object) -> object:
         """Run one QMP command and return its answer. Raises ``PlatformError`` when QEMU is gone or refuses."""
-        coroutine = self._client().execute(command, arguments)
+        client = self._client()
+        with self._ending:
+            if self._ended:
+                raise PlatformError(f"QEMU is gone, cannot {command}")
+            answer = asyncio.run_coroutine_threadsafe(_execute(client, command, arguments), self._loop)
         try:
-            return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(_COMMAND_S)
-        except (*_LOST, concurrent.futures.CancelledError) as error:
-            raise PlatformError(f"QEMU does not take {command}: {error}") from error
-        except RuntimeError as error:  # the loop has ended with the connection
-            coroutine.close()
+            return answer.result(_COMMAND_S)
+        except concurrent.futures.CancelledError as error:
             raise PlatformError(f"QEMU is gone, cannot {command}") from error
+        except _LOST as error:
+            raise PlatformError(f"QEMU does not take {command}: {str(error) or 'timed out'}") from error
 
     @property
     def events(self) -> tuple[Mapping[str, Any], ...]:
@@ -83,6 +88,9 @@ class Monitor:
             if client is not None:
                 self._loop.run_until_complete(self._session(client))
         finally:
+            with self._ending:
+                self._ended = True
+            self._loop.run_until_complete(_cancel_all())
             self._loop.close()
 
     async def _connect(self) -> QMPClient | None:
@@ -114,3 +122,16 @@ class Monitor:
     async def _collect(self, client: QMPClient) -> None:
         async for event in client.events:
             self._events.append(event)
+
+
+async def _execute(client: QMPClient, command: str, arguments: dict[str, object]) -> object:
+    """Run a command on the loop's own thread: the client's state may be asked there alone."""
+    return await client.execute(command, arguments)
+
+
+async def _cancel_all() -> None:
+    """End every other task of the loop: a command given at the last moment would wait for its answer in vain."""
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

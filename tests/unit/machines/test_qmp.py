@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
-from collections.abc import Iterator
+import threading
+from collections.abc import Coroutine, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
 
 import pytest
 from qemu.qmp import QMPClient
@@ -66,19 +70,65 @@ def test_fault_of_the_client_reaches_who_waits(
     monitor.close()
 
 
-def test_connection_that_breaks_later_ends_quietly(ends: tuple[socket.socket, socket.socket]) -> None:
-    qemu = ends[1]
-    qemu.sendall(json.dumps(GREETING).encode() + b"\n")
+def greeted(ends: tuple[socket.socket, socket.socket]) -> Monitor:
+    """A monitor whose other end has greeted as QEMU does."""
     monitor = Monitor(ends[0], timeout_s=5)
-    assert b"qmp_capabilities" in qemu.recv(4096)
-    event = {"event": "RESUME", "timestamp": {"seconds": 0, "microseconds": 0}}
-    answers: tuple[object, ...] = ({"return": {}}, event)
-    for answer in answers:
-        qemu.sendall(json.dumps(answer).encode() + b"\n")
+    say(ends[1], GREETING)
+    assert b"qmp_capabilities" in ends[1].recv(4096)
+    say(ends[1], {"return": {}})
     monitor.open()
-    qemu.sendall(b"no JSON\n")
+    return monitor
+
+
+def say(qemu: socket.socket, message: object) -> None:
+    qemu.sendall(json.dumps(message).encode() + b"\n")
+
+
+def test_connection_that_breaks_later_ends_quietly(ends: tuple[socket.socket, socket.socket]) -> None:
+    monitor = greeted(ends)
+    say(ends[1], {"event": "RESUME", "timestamp": {"seconds": 0, "microseconds": 0}})
+    ends[1].sendall(b"no JSON\n")
     monitor.join(5)
     assert [each["event"] for each in monitor.events] == ["RESUME"]
     with pytest.raises(PlatformError, match="QEMU"):
         monitor.execute("cont")
     monitor.close()
+
+
+def test_command_that_waits_when_qemu_goes_is_told(ends: tuple[socket.socket, socket.socket]) -> None:
+    monitor = greeted(ends)
+    with ThreadPoolExecutor() as pool:
+        answer = pool.submit(monitor.execute, "quit")
+        assert b"quit" in ends[1].recv(4096)
+        ends[1].shutdown(socket.SHUT_RDWR)
+        with pytest.raises(PlatformError, match="quit"):
+            answer.result(5)
+    monitor.close()
+
+
+def test_command_given_as_the_loop_ends_is_told_at_once(
+    ends: tuple[socket.socket, socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = Monitor._session
+    answers: list[Future[object]] = []
+
+    async def asked_at_its_end(self: Monitor, client: QMPClient) -> None:
+        await session(self, client)
+        handed = threading.Event()
+        submit = asyncio.run_coroutine_threadsafe
+
+        def noted(coroutine: Coroutine[Any, Any, object], loop: asyncio.AbstractEventLoop) -> Future[object]:
+            answer = submit(coroutine, loop)
+            handed.set()
+            return answer
+
+        monkeypatch.setattr(asyncio, "run_coroutine_threadsafe", noted)
+        answers.append(pool.submit(self.execute, "quit"))
+        assert handed.wait(5)  # the loop is held until then: its next turn is its last
+
+    monkeypatch.setattr(Monitor, "_session", asked_at_its_end)
+    with ThreadPoolExecutor() as pool:
+        monitor = greeted(ends)
+        monitor.close()
+        with pytest.raises(PlatformError, match="QEMU .* quit"):
+            answers[0].result(5)
