@@ -130,5 +130,5 @@ def test_command_given_as_the_loop_ends_is_told_at_once(
     with ThreadPoolExecutor() as pool:
         monitor = greeted(ends)
         monitor.close()
-        with pytest.raises(PlatformError, match="QEMU .* quit"):
+        with pytest.raises(PlatformError, match=r"QEMU .* quit"):
             answers[0].result(5)
