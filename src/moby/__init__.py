@@ -1,7 +1,7 @@
 """YAML config → resolved images → root filesystem → output → machine.
 
-The names of ``__all__`` are the public interface (``api.py`` has the functions). Each is imported on first use, so that
-``import moby`` costs nothing.
+The names of ``__all__`` are the public interface: ``api.py`` has ``build``, ``machines/start.py`` has ``run``. Each is
+imported on first use, so that ``import moby`` costs nothing.
 """
 
 from __future__ import annotations
@@ -12,13 +12,14 @@ TYPE_CHECKING = False
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from moby.api import build, run
+    from moby.api import build
     from moby.artifact import Artifact
     from moby.config.model import Config
     from moby.context import Context
     from moby.errors import MobyError
     from moby.machines.machine import Machine
     from moby.machines.options import RunOptions
+    from moby.machines.start import run
     from moby.options import BuildOptions, architecture
 
 __all__ = [
@@ -44,6 +45,7 @@ _HOMES = {
     "MobyError": "moby.errors",
     "RunOptions": "moby.machines.options",
     "architecture": "moby.options",
+    "run": "moby.machines.start",
 }
 
 

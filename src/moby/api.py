@@ -1,4 +1,6 @@
-"""The public Python interface: ``moby.build`` and ``moby.run``. The command line is a thin layer over it.
+"""The public Python interface: ``moby.build``, beside ``moby.run`` of ``machines/start.py``.
+
+The command line is a thin layer over both.
 
 import moby
 
@@ -10,9 +12,8 @@ with moby.run(artifacts, publish={8080: 80}) as machine:
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
-from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -34,9 +35,6 @@ from moby.rootfs.sbom import Sbom
 
 if TYPE_CHECKING:
     from moby.formats.authenticode import Signer
-    from moby.machines.machine import Machine
-    from moby.machines.options import RunOptions
-    from moby.machines.toolset import Finder
 
 # Options that no byte of an artifact depends on, or that the images in its provenance say better.
 _NOT_IN_BYTES = frozenset(
@@ -253,43 +251,3 @@ def _note_inputs(files: Sequence[str], options: BuildOptions, config: Config, de
     elsewhere = any(name == "-" or "://" in name for name in files)
     if elsewhere or any(asked) or any(told) or variable(context.environment, "CACHE_LIMIT"):
         inputs.spoilt = True
-
-
-def run(
-    target: Artifact | Sequence[Artifact] | str | PathLike[str],
-    *,
-    publish: Mapping[int, int] | None = None,
-    options: RunOptions | None = None,
-    context: Context | None = None,
-    find_qemu: Finder | None = None,
-    back_end: str = "qemu",
-) -> Machine:
-    """Boot an artifact, or an image by its path or name, and return the running machine.
-
-    ``publish`` maps ports of this host (on the loopback address) to the guest's; they are added to ``options``. Use the
-    machine as a context manager: leaving it stops the guest. ``back_end`` is a name of ``moby.machines.MACHINES``.
-    Raises ``MobyError``.
-    """
-    from moby.machines import named
-    from moby.machines.options import Publish, RunOptions
-
-    options = options or RunOptions()
-    context = context or Context.from_environment()
-    ports = tuple(Publish(host_port=host, guest_port=guest) for host, guest in (publish or {}).items())
-    options = replace(options, publish=(*options.publish, *ports))
-    start = named(back_end)
-    return start(bootable(target), options, context, find_qemu=find_qemu)
-
-
-def bootable(target: Artifact | Sequence[Artifact] | str | PathLike[str]) -> Artifact | Path:
-    """The one thing to boot: of several artifacts the first that boots. Raises ``ConfigError`` when there is none."""
-    from moby.artifact import Firmware
-
-    if isinstance(target, Artifact):
-        return target
-    if isinstance(target, str | PathLike):
-        return Path(target)
-    for artifact in target:
-        if artifact.firmware is not Firmware.NONE:
-            return artifact
-    raise ConfigError("none of these formats boots by itself", fix="build kernel+initrd, a disk or an ISO")

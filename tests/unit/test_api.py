@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 import moby
-from moby.api import bootable
 from moby.artifact import Architecture, Artifact, Firmware
 from moby.context import Context
 from moby.errors import ConfigError
 from moby.formats.authenticode import Signer
+from moby.machines.start import bootable
 
 # A build that gets as far as pulling fails otherwise.
 NEVER_PULLED = "init: [127.0.0.1:1/never-pulled]"

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 import moby
-from moby import api, log
+from moby import log
 from moby.artifact import Artifact
 from moby.cli.main import report
 from moby.context import Context
@@ -29,6 +29,7 @@ from moby.machines.options import (
     parse_size_mib,
     read_data,
 )
+from moby.machines.start import bootable
 
 WAIT_S = 60
 YAML_SUFFIXES = (".yml", ".yaml")
@@ -114,7 +115,7 @@ def execute(arguments: argparse.Namespace, context: Context) -> int:
             log.info(f"running in the background: moby logs {machine.name}, moby stop {machine.name}")
             return 0 if wait_s is None else wait(machine, wait_s)
     return run_foreground(
-        api.bootable(target),
+        bootable(target),
         options,
         context,
         stdin=sys.stdin.buffer,

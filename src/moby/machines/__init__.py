@@ -5,8 +5,10 @@
     toolset.py     QEMU's programs and firmware
     probe.py       does the host's accelerator work (probe_kernel.py: the kernel that tells)
     commandline.py QEMU's command line, a pure function
+    vmlinux.py     a kernel that need not unpack itself
     state.py       the state directory, and the machines that run
     qemu.py        start                  child.py, qmp.py, tpm.py: its process, its monitor, its TPM
+    start.py       ``moby.run``
     machine.py     wait, stop, status     terminal.py: in the foreground; page.py, ready.py: does the guest answer
 
 A back end is a function in ``MACHINES``: another one is a file plus a line.

@@ -13,13 +13,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from moby import proc
+from moby import log, proc
 from moby.artifact import Architecture, Artifact
 from moby.artifact import Firmware as FirmwareKind
 from moby.context import Context, variable
 from moby.errors import ConfigError, PlatformError
 from moby.formats import configiso
-from moby.machines import commandline, probe, state, tpm
+from moby.machines import commandline, probe, state, tpm, vmlinux
 from moby.machines.child import Child, Detached
 from moby.machines.commandline import Channels, Command, Drive, Firmware, Network, Virtual
 from moby.machines.machine import Console, Machine, start_failure
@@ -62,6 +62,7 @@ def run(
         with chip as tpm_end:
             return _start(command, options, context, held, attach=attach, tpm_end=tpm_end)
     finally:
+        held.vmlinux.unlink(missing_ok=True)  # QEMU has read it
         held.release()  # QEMU has its own hold by now, or there is none
 
 
@@ -116,7 +117,7 @@ def _command(boot: Boot, options: RunOptions, toolset: Toolset, held: State, acc
         channels=Channels(control=-1, qmp=-1, console=-1, console_log=held.console_log),
         pidfile=held.pidfile,
         network=Network(networking=options.networking, mac=held.mac(), publish=options.publish),
-        kernel=boot.kernel.absolute() if boot.kernel is not None else None,
+        kernel=_kernel(boot, options, held, accelerator),
         initrd=boot.initrd.absolute() if boot.initrd is not None else None,
         cmdline=_ends_on_panic(boot),
         firmware=_firmware(boot, options, toolset, held),
@@ -128,6 +129,20 @@ def _command(boot: Boot, options: RunOptions, toolset: Toolset, held: State, acc
         devices=options.devices,
         daemonize=options.detach,
     )
+
+
+def _kernel(boot: Boot, options: RunOptions, held: State, accelerator: str) -> Path | None:
+    """The kernel file QEMU loads. Where it emulates, that is an unpacked copy: see ``vmlinux``."""
+    if boot.kernel is None:
+        return None
+    emulates = accelerator == commandline.TCG and boot.architecture is Architecture.AMD64
+    if emulates and not _wants_firmware(boot, options):
+        try:
+            if vmlinux.unpack(boot.kernel, held.vmlinux):
+                return held.vmlinux
+        except OSError as error:
+            log.debug(f"the kernel unpacks itself: {error}")
+    return boot.kernel.absolute()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -264,8 +279,7 @@ def _facts(command: Command, pid: int, held: State) -> Facts:
 
 def _firmware(boot: Boot, options: RunOptions, toolset: Toolset, held: State) -> Firmware | None:
     """UEFI flash with the machine's own copy of the variables, which it keeps between runs."""
-    given = options.firmware is not None or options.variables is not None
-    if not (options.uefi or given or boot.firmware is FirmwareKind.EFI):
+    if not _wants_firmware(boot, options):
         return None
     variables = _given_variables(options.variables, held) if options.variables is not None else None
     if options.firmware is not None:
@@ -281,6 +295,11 @@ def _firmware(boot: Boot, options: RunOptions, toolset: Toolset, held: State) ->
         fix = "make them here with: moby keys create --vars keys/, or name their firmware with --fw"
         raise ConfigError(f"these are not variables of the firmware {code}", where=str(options.variables), fix=fix)
     return Firmware(code=code, variables=variables, protected=boot.architecture is Architecture.AMD64)
+
+
+def _wants_firmware(boot: Boot, options: RunOptions) -> bool:
+    given = options.firmware is not None or options.variables is not None
+    return options.uefi or given or boot.firmware is FirmwareKind.EFI
 
 
 def _given_variables(given: Path, held: State) -> Path:
