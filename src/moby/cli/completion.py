@@ -14,13 +14,12 @@ examples:
   eval "$(moby completion bash)"
   moby completion zsh > ~/.zfunc/_moby
 
-Commands and options are completed, and what they take: YAML files, formats, names of running
-machines (moby logs also takes those of machines that ended)."""
+Commands and options are completed, and what they take: YAML files, formats, names of machines
+(for moby logs also of those that ended)."""
 # Only names of letters that no shell expands: bash reads once more what it is to offer, and a name may be "$(…)".
-_NAMES = 'env LC_ALL=C sed -nE "s,^([A-Za-z0-9._][A-Za-z0-9._-]*) +[0-9]+ +[0-9]+s .*,\\1,p"'
-_MACHINES = f"moby -q ps 2>/dev/null | {_NAMES}"
-_MACHINES_TCSH = f"moby -q ps |& {_NAMES}"  # what is no line of a machine is dropped, and a slash ends the list
-_COMMANDS_OF_MACHINES = ("logs", "stop")
+_NAMES = 'env LC_ALL=C sed -nE "s,^([A-Za-z0-9._][A-Za-z0-9._-]*) +([0-9]+ +[0-9]+s|- +ended) .*,\\1,p"'
+# The commands that take machines: the function that completes them, and what lists them.
+_COMMANDS_OF_MACHINES = {"logs": ("_moby_machines_kept", "moby -q ps --all"), "stop": ("_moby_machines", "moby -q ps")}
 # What shtab takes as the values of an argument: for each shell an action, and the functions that it needs.
 Values = dict[str, str | dict[str, str]]
 
@@ -60,7 +59,7 @@ def completed(command: str, parser: argparse.ArgumentParser) -> Iterator[tuple[a
         if action.dest == "format":
             yield action, formats(sorted(FORMATS))
         elif action.metavar == "NAME" and not action.option_strings and command in _COMMANDS_OF_MACHINES:
-            yield action, machines()
+            yield action, machines(*_COMMANDS_OF_MACHINES[command])
         elif str(action.metavar).startswith("FILE.yml"):
             yield action, shtab.glob("*.yml", "*.yaml")
 
@@ -82,17 +81,18 @@ _moby_formats() {{
     }
 
 
-def machines() -> Values:
-    """Machines that run when the completion is asked for."""
+def machines(function: str, listing: str) -> Values:
+    """Machines that the command ``listing`` lists when the completion is asked for."""
+    names = f"{listing} 2>/dev/null | {_NAMES}"
+    names_tcsh = f"{listing} |& {_NAMES}"  # what is no line of a machine is dropped, and a slash ends the list
     bash = f"""\
-_moby_machines() {{
-  compgen -W "$({_MACHINES})" -- "$1"
+{function}() {{
+  compgen -W "$({names})" -- "$1"
 }}"""
     zsh = f"""\
-_moby_machines() {{
+{function}() {{
   local -a names
-  names=(${{(f)"$({_MACHINES})"}})
+  names=(${{(f)"$({names})"}})
   compadd "$@" -a names
 }}"""
-    preamble = {"bash": bash, "zsh": zsh}
-    return {"bash": "_moby_machines", "zsh": "_moby_machines", "tcsh": f"`{_MACHINES_TCSH}`", "preamble": preamble}
+    return {"bash": function, "zsh": function, "tcsh": f"`{names_tcsh}`", "preamble": {"bash": bash, "zsh": zsh}}

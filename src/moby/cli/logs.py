@@ -26,7 +26,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``moby logs``."""
     parser.description = "Print a machine's console. Of one that has ended, it is kept until it is started again."
     parser.epilog = EXAMPLES
-    parser.add_argument("machine", metavar="NAME", help="a name of moby ps, or a state directory")
+    parser.add_argument("machine", metavar="NAME", help="a name of moby ps --all, or a state directory")
     parser.add_argument("-f", "--follow", action="store_true", help="go on until the machine ends")
 
 

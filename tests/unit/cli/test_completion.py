@@ -13,7 +13,7 @@ from moby.cli import main as cli
 _ASK = 'source "$1"; shift; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _shtab_moby 2>/dev/null; echo "${COMPREPLY[@]}"'
 _PS = """\
 #!/bin/sh
-[ "$*" = '-q ps' ] || exit 1
+case $* in '-q ps' | '-q ps --all') ;; *) exit 1 ;; esac
 echo 'moby: error: something else' >&2
 cat <<'END'
 NAME                      PID       UP  PORTS
@@ -25,6 +25,11 @@ ${x:=$(touch${IFS}hostile)}        9       3s
 two words                  10       4s 
 --all                      11       5s 
 naïve                      12       6s 
+END
+[ "$*" = '-q ps' ] || cat <<'END'
+db                          -    ended  
+$(touch${IFS}hostile)       -    ended  
+--past                      -    ended  
 END
 """
 
@@ -45,7 +50,9 @@ def script(shell: str, capsys: pytest.CaptureFixture[str]) -> str:
         (["build", "--format", "tar,qcow2-"], ["tar,qcow2-bios", "tar,qcow2-efi"]),
         (["verify", "-f", "kernel+i"], ["kernel+initrd", "kernel+iso"]),
         (["build", "-f", "tar", "a"], ["a.yml"]),
-        (["logs", ""], ["web", "else"]),
+        (["logs", ""], ["web", "else", "db"]),
+        (["logs", "-f", "d"], ["db"]),
+        (["stop", ""], ["web", "else"]),
         (["stop", "web", "e"], ["else"]),
         (["build", "--root", "sq"], ["squashfs"]),
         (["build", "--for"], ["--format"]),
@@ -71,13 +78,16 @@ def test_values_are_completed(
     assert not (here / "hostile").exists(), "bash reads names once more"
 
 
-def test_tcsh_offers_names_that_it_does_not_expand(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(("command", "offered"), [("logs", "web else db\n"), ("stop", "web else\n")])
+def test_tcsh_offers_names_that_it_does_not_expand(
+    command: str, offered: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     program = tmp_path / "moby"
     program.write_text(_PS)
     program.chmod(0o755)
-    (listed,) = re.findall(r"'n/stop/(`.*`)/'", script("tcsh", capsys))
+    (listed,) = re.findall(rf"'n/{command}/(`.*`)/'", script("tcsh", capsys))
     asked = f"set path = ({tmp_path} $path:q); cd {tmp_path}; set names = ({listed}); echo $names:q"
-    assert proc.run(["tcsh", "-f", "-c", asked]).decode() == "web else\n"
+    assert proc.run(["tcsh", "-f", "-c", asked]).decode() == offered
     assert not (tmp_path / "hostile").exists()
 
 
@@ -86,9 +96,16 @@ def test_tcsh_offers_names_that_it_does_not_expand(tmp_path: Path, capsys: pytes
     [
         (
             "zsh",
-            [":_values -s , format aws azure ", ":_moby_machines", "_moby_machines() {", "_files -g '(*.yml|*.yaml)'"],
+            [
+                ":_values -s , format aws azure ",
+                ":_moby_machines",
+                "_moby_machines() {",
+                ":_moby_machines_kept",
+                "_moby_machines_kept() {",
+                "_files -g '(*.yml|*.yaml)'",
+            ],
         ),
-        ("tcsh", ["'n/--format/(aws azure ", "f:{*.yml,*.yaml}", "moby -q ps |& "]),
+        ("tcsh", ["'n/--format/(aws azure ", "f:{*.yml,*.yaml}", "moby -q ps |& ", "moby -q ps --all |& "]),
     ],
 )
 def test_other_shells_get_the_same_values(shell: str, parts: list[str], capsys: pytest.CaptureFixture[str]) -> None:

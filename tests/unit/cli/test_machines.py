@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -64,6 +65,23 @@ def test_the_console_of_a_machine_that_ended_is_shown_and_that_it_ended(
     assert moby(*words) == (0, "Welcome\n", said)
     assert moby("ps")[1].count("\n") == 1
     assert moby(*words)[1] == "Welcome\n", "moby ps does not forget it"
+
+
+def test_machines_that_ended_are_listed_on_demand(moby: Moby, web: State) -> None:
+    running = moby("ps", "--all")
+    assert running[1].splitlines()[1].split()[::3] == ["web", "127.0.0.1:8080->80/tcp"]
+    assert running == moby("ps")
+    web.release()
+    assert moby("ps", "-a")[1].splitlines()[1] == "web                         -    ended  "
+
+
+def test_json_says_which_machines_run(moby: Moby, web: State) -> None:
+    def listed(*options: str) -> list[tuple[str, bool]]:
+        return [(each["name"], each["running"]) for each in json.loads(moby("ps", "--json", *options)[1])["machines"]]
+
+    assert listed() == listed("--all") == [("web", True)]
+    web.release()
+    assert (listed(), listed("--all")) == ([], [("web", False)])
 
 
 def test_how_a_machine_ended_is_told_as_far_as_it_is_known(moby: Moby, web: State) -> None:
