@@ -9,15 +9,18 @@ from __future__ import annotations
 
 import contextlib
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from moby import unchanged
 from moby.errors import ConfigError, IntegrityError
 from moby.oci import blob, lock
 from moby.oci.manifest import OCI_INDEX, REF_NAME, Descriptor
 from moby.oci.wire import Malformed
 
 MAX_INDEX_BYTES = 64 << 20
+Entries = tuple[tuple[str, Descriptor], ...]
 _MARKER = b'{"imageLayoutVersion": "1.0.0"}'
 
 
@@ -28,14 +31,25 @@ class Layout:
         self._root = root
         self._index = root / "index.json"
         self._lock = root / ".lock"
+        self._read: tuple[unchanged.State, Entries] | None = None
 
-    def entries(self) -> list[tuple[str, Descriptor]]:
-        """Every name with what it points at, in the file's order. Raises ``IntegrityError`` for a damaged file."""
-        if not self._index.exists():
-            return []
+    def entries(self) -> Entries:
+        """Every name with what it points at, in the file's order. Raises ``IntegrityError`` for a damaged file.
+
+        A build asks some dozens of times, so the answer is kept for as long as the file is the same.
+        """
         with lock.shared(self._lock):
-            index = self._load()
-        return listed(index, where=str(self._index))
+            begin_ns = time.time_ns()
+            try:
+                state = unchanged.state(self._index)
+            except OSError:
+                state = None
+            if self._read is not None and self._read[0] == state:
+                return self._read[1]
+            found = tuple(listed(self._load(), where=str(self._index)))
+        # One that has just changed may do so again within a tick of the clock, without a trace.
+        self._read = (state, found) if state and state[2] < begin_ns - unchanged.TICK_NS else None
+        return found
 
     def every(self) -> list[Descriptor]:
         """What every entry points at, named or not. Raises ``IntegrityError`` for a damaged file."""

@@ -128,7 +128,7 @@ class ImageSource:
     def _from_registry(self, reference: Reference, said: list[str], ask: Callable[[], Image]) -> Image:
         place = f"registry {reference.registry}"
         if _is_local(reference):
-            fix = "build it: moby pkg build, or write @pkg:NAME in the YAML"
+            fix = 'build it: moby pkg build, or write "@pkg:NAME" in the YAML'
             raise self._missing(reference, [*said, f"{place}: not a registry's name: these images are built here"], fix)
         if self._registry is None or self._pull is PullPolicy.NEVER:
             raise self._missing(reference, [*said, f"{place}: not asked, as pulling is turned off"], "allow pulling")

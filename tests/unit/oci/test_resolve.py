@@ -198,7 +198,9 @@ def test_a_refusal_says_that_the_image_may_be_private(
 @pytest.mark.parametrize("policy", list(PullPolicy))
 def test_components_are_never_pulled(store: Store, policy: PullPolicy) -> None:
     reference = Reference.parse("localhost/moby/nginx:0123")
-    with pytest.raises(RegistryError, match=r"these images are built here\n  .build it: moby pkg build"):
+    with pytest.raises(
+        RegistryError, match=r'these images are built here\n  .build it: moby pkg build, or write "@pkg:NAME" in'
+    ):
         ImageSource(store, Registry(unused), policy).resolve(reference, AMD64)
     image([{"a": "1"}]).save(store, str(reference))
     assert ImageSource(store, Registry(unused), policy).resolve(reference, AMD64).platform == AMD64

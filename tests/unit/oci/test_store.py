@@ -6,13 +6,16 @@ import json
 import os
 import resource
 import threading
+import time
 from pathlib import Path
 
 import pytest
 
+from moby import unchanged
 from moby.errors import ConfigError, IntegrityError, PlatformError
 from moby.oci import blob
 from moby.oci.digest import Digest
+from moby.oci.layout import Layout
 from moby.oci.manifest import DOCKER_INDEX, OCI_LAYER, Descriptor, Platform
 from moby.oci.reference import Reference
 from moby.oci.store import Store
@@ -332,3 +335,34 @@ def test_the_vector_images_have_the_contents_that_were_recorded(tmp_path: Path) 
     assert (found.config.working_dir, found.config.user) == ("/work", "1000:1000")
     assert found.config.labels is not None
     assert "org.mobyproject.config" in found.config.labels
+
+
+def test_names_are_read_once_until_the_index_changes(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = image([{"a": "b"}]), image([{"a": "c"}])
+    first.save(store, NAME)
+    load, reads = Layout._load, 0
+
+    def counted(self: Layout) -> dict[str, object]:
+        nonlocal reads
+        reads += 1
+        return load(self)
+
+    monkeypatch.setattr(Layout, "_load", counted)
+    time.sleep(2 * unchanged.TICK_NS / 1e9)  # before that, a change might leave no trace
+    assert [store.names() for _ in range(3)] == [(NAME,)] * 3
+    assert reads == 1
+    second.save(Store(store.root), "docker.io/library/b:1")
+    assert store.names() == (NAME, "docker.io/library/b:1")
+    store.untag([NAME])
+    assert store.names() == ("docker.io/library/b:1",)
+    (store.root / "index.json").unlink()
+    assert store.names() == ()
+
+
+def test_index_that_was_just_written_is_read_each_time(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    image([{"a": "b"}]).save(store, NAME)
+    path = store.root / "index.json"
+    monkeypatch.setattr(unchanged, "TICK_NS", 3_600_000_000_000)
+    assert store.names() == (NAME,)
+    path.write_text(path.read_text().replace(NAME, NAME.replace("a:1", "b:1")))
+    assert store.names() == (NAME.replace("a:1", "b:1"),)
