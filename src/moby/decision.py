@@ -57,7 +57,7 @@ def draft(
 
     def template(kind: str, argument: str, directory: Path | None) -> str:
         if kind != "pkg":
-            raise ConfigError(f"unknown template @{kind}:", fix="only @pkg:NAME is known")
+            raise ConfigError(f"unknown template @{kind}:", fix='only "@pkg:NAME" is known')
         return str(components.reference(argument, directory))
 
     def hashed(source: str, text: bytes) -> None:

@@ -273,7 +273,7 @@ class ImageEntry(ImageLabel):
     """A container of ``onboot``, ``onshutdown`` or ``services``."""
 
     name: Annotated[str, checked(fields.container_name)] = Field(description="Its name, unique among services.")
-    image: ImageName = Field(description="Image reference, or @pkg:NAME for a component.")
+    image: ImageName = Field(description='Image reference, or "@pkg:NAME" for a component.')
 
     _as_docker: bool = PrivateAttr(default=False)
 

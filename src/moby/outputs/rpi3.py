@@ -116,7 +116,7 @@ def _device_trees(source: Source) -> dict[str, bytes]:
             found[f"dtb/{name}"] = entry.data if isinstance(entry.data, bytes) else entry.data.read(entry.size)
     if not found:
         what = f"the kernel image has no device tree {_TREES}{_BOARDS}"
-        raise ConfigError(what, where="kernel.image", fix="use @pkg:kernel-rpi")
+        raise ConfigError(what, where="kernel.image", fix='use "@pkg:kernel-rpi"')
     return found
 
 

@@ -127,9 +127,8 @@ class Source:
         wanted = self.settings.layout or possible
         if wanted is Layout.IMAGES and possible is Layout.TREE:
             what = "the init image or the kernel image cannot mount images of containers"
-            raise ConfigError(
-                what, where="--root images", fix=f"use @pkg:init and @pkg:kernel, or --root {Layout.TREE}"
-            )
+            fix = f'use "@pkg:init" and "@pkg:kernel", or --root {Layout.TREE}'
+            raise ConfigError(what, where="--root images", fix=fix)
         return wanted
 
     def _takes_images(self) -> bool:

@@ -61,8 +61,9 @@ def test_the_build_may_ask_for_a_tree(tmp_path: Path) -> None:
 
 
 def test_images_are_not_given_to_those_who_cannot_mount_them(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="cannot mount images of containers"):
+    with pytest.raises(ConfigError, match="cannot mount images of containers") as caught:
         assert source(tmp_path, kernel="zstd", layout=Layout.IMAGES).layout
+    assert caught.value.fix == 'use "@pkg:init" and "@pkg:kernel", or --root tree'
 
 
 def test_an_initrd_of_images_is_small_in_memory_and_keeps_the_rest(tmp_path: Path) -> None:

@@ -64,7 +64,7 @@ def test_another_kernel_is_refused(tmp_path: Path) -> None:
 def test_a_kernel_image_without_device_trees_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="has no device tree") as caught:
         card(tmp_path, modules=bytes(1024))
-    assert "@pkg:kernel-rpi" in caught.value.fix
+    assert '"@pkg:kernel-rpi"' in caught.value.fix
 
 
 @pytest.mark.parametrize("cmdline", ["it's", "a\nreset"])
