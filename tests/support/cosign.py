@@ -18,10 +18,11 @@ import httpx
 
 from moby import proc
 from moby.oci.digest import Digest
-from moby.oci.manifest import INDEX_TYPES, MANIFEST_TYPES, OCI_INDEX, OCI_MANIFEST
+from moby.oci.manifest import INDEX_TYPES, MANIFEST_TYPES, OCI_INDEX, OCI_MANIFEST, Descriptor, Index
 from moby.oci.pem import PublicKey, public_keys
 from tests.support.docker_registry import docker_registry
 from tests.support.images import MadeImage, image, index
+from tests.support.registry import FakeRegistry
 
 FOLDER = Path(__file__).parents[1] / "golden" / "cosign"
 PASSWORD = "test"
@@ -85,6 +86,32 @@ def _document(stored: dict[str, object]) -> Document:
         data=str(stored["data"]).encode(),
         blobs=tuple(str(each).encode() for each in blobs),
     )
+
+
+def publish(fake: FakeRegistry, made: Vector, repository: str = "x") -> None:
+    """Put the signed image and its signatures into a registry without a referrers API."""
+    images = subjects()
+    if made.image_type == OCI_INDEX:
+        assert fake.put(repository, "1", images) == made.digest
+    else:
+        assert fake.put(repository, "1", images[0]) == made.digest
+    for document in (*made.referrers, *([made.tagged] if made.tagged else [])):
+        _lay(fake, repository, document)
+    if made.tagged:
+        fake.put_manifest(repository, made.tag, made.tagged.media_type, made.tagged.data)
+    elif made.referrers:
+        entries = tuple(
+            Descriptor(media_type=each.media_type, digest=Digest.of(each.data), size=len(each.data))
+            for each in made.referrers
+        )
+        tag = f"sha256-{made.digest.hex}"
+        fake.put_manifest(repository, tag, OCI_INDEX, Index(manifests=entries).encode())
+
+
+def _lay(fake: FakeRegistry, repository: str, document: Document) -> Digest:
+    fake.blobs |= {str(Digest.of(each)): each for each in document.blobs}
+    digest = Digest.of(document.data)
+    return fake.put_manifest(repository, str(digest), document.media_type, document.data)
 
 
 class Cosign:

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from moby import http, log
-from moby.cli.main import main
-from moby.config.load import parse
-from moby.config.trust import trust
-from moby.errors import ConfigError, IntegrityError, MobyError
+from moby.errors import IntegrityError, MobyError
 from moby.oci import blob, cosign
 from moby.oci.digest import Digest
 from moby.oci.image import Image
@@ -22,12 +17,16 @@ from moby.oci.registry import Registry
 from moby.oci.resolve import ImageSource, PullPolicy
 from moby.oci.store import Store
 from moby.oci.trust import Policy, Trust, Verifier
-from tests.support.cosign import FOLDER, Document, Vector, key, subjects, vector
+from tests.support.cosign import key, publish, subjects, vector
 from tests.support.images import image
 from tests.support.registry import Answer, FakeRegistry, Request, always
 
 AMD64 = Platform.parse("amd64")
+
+
 KEYS = tuple(key(name) for name in ("ed25519", "cosign"))
+
+
 SIGNED = ("simple", "bundle", "simple-rsa", "simple-p384", "bundle-rsa", "blob")
 
 
@@ -35,32 +34,6 @@ SIGNED = ("simple", "bundle", "simple-rsa", "simple-p384", "bundle-rsa", "blob")
 def registry() -> Iterator[Registry]:
     with http.client() as client:
         yield Registry(lambda: client, sleep=lambda seconds: None)
-
-
-def publish(fake: FakeRegistry, made: Vector, repository: str = "x") -> None:
-    """Put the signed image and its signatures into a registry without a referrers API."""
-    images = subjects()
-    if made.image_type == OCI_INDEX:
-        assert fake.put(repository, "1", images) == made.digest
-    else:
-        assert fake.put(repository, "1", images[0]) == made.digest
-    for document in (*made.referrers, *([made.tagged] if made.tagged else [])):
-        lay(fake, repository, document)
-    if made.tagged:
-        fake.put_manifest(repository, made.tag, made.tagged.media_type, made.tagged.data)
-    elif made.referrers:
-        entries = tuple(
-            Descriptor(media_type=each.media_type, digest=Digest.of(each.data), size=len(each.data))
-            for each in made.referrers
-        )
-        tag = f"sha256-{made.digest.hex}"
-        fake.put_manifest(repository, tag, OCI_INDEX, Index(manifests=entries).encode())
-
-
-def lay(fake: FakeRegistry, repository: str, document: Document) -> Digest:
-    fake.blobs |= {str(Digest.of(each)): each for each in document.blobs}
-    digest = Digest.of(document.data)
-    return fake.put_manifest(repository, str(digest), document.media_type, document.data)
 
 
 class Builder:
@@ -348,85 +321,6 @@ def test_what_is_not_listed_is_pulled_unsigned(fake: FakeRegistry, store: Store,
     source = ImageSource(store, registry, verifier=Verifier(trust=wanted, store=store, registry=registry))
     assert source.resolve(Reference.parse(f"{fake.host}/x:1"), AMD64)
     assert not [each for each in fake.requests if "sha256-" in each.path]
-
-
-# The YAML and the flags.
-
-
-def read(text: str, keys: tuple[str, ...] = (), policy: str = "") -> Trust:
-    def file(path: Path, limit_bytes: int) -> bytes:
-        return path.read_bytes()[:limit_bytes]
-
-    return trust(parse(text, file="a.yml"), keys=keys, policy=policy, home=FOLDER, read=file)
-
-
-def test_keys_are_files_or_text_of_the_yaml_or_the_command_line() -> None:
-    inline = json.dumps((FOLDER / "rsa.pub").read_text())
-    found = read(f"trust: {{keys: [~/cosign.pub, {inline}]}}", keys=(str(FOLDER / "p384.pub"),))
-    assert [each.hint for each in found.keys] == [key(name).hint for name in ("cosign", "rsa", "p384")]
-    assert found.enforces
-
-
-@pytest.mark.parametrize(
-    ("text", "where", "message"),
-    [
-        ("trust: {keys: [none.pub]}", "a.yml:1:16 (trust.keys[0])", "cannot read the public key 'none.pub': No such"),
-        ('trust:\n  keys:\n  - "-----BEGIN X"', "a.yml:3:5 (trust.keys[0])", "holds no public key"),
-        ("trust: {image: [A]}", "a.yml:1:17 (trust.image[0])", "upper-case"),
-        ("trust: {org: ['a b']}", "a.yml:1:15 (trust.org[0])", "'a b' is not an organisation"),
-    ],
-)
-def test_mistakes_in_the_yaml_have_a_place(text: str, where: str, message: str) -> None:
-    with pytest.raises(ConfigError, match=message) as caught:
-        read(text)
-    assert caught.value.where == where
-
-
-def test_requiring_without_a_key_is_a_mistake() -> None:
-    with pytest.raises(ConfigError, match="there is no key to verify them with"):
-        read("trust: {org: [a]}", policy="require")
-    with pytest.raises(ConfigError, match="'maybe' is no policy"):
-        read("trust: {org: [a]}", policy="maybe")
-
-
-@pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("MOBY_CACHE", str(tmp_path / "store"))
-    return tmp_path
-
-
-def build(here: Path, text: str, *flags: str) -> int:
-    (here / "a.yml").write_text(text)
-    return main(["build", *flags, "-f", "tar", "--arch", "amd64", "a.yml"])
-
-
-def test_old_files_that_say_trust_are_built_with_a_warning(
-    fake: FakeRegistry, here: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    fake.put("linuxkit/x", "1", subjects())
-    text = f"init: ['{fake.host}/linuxkit/x:1']\ntrust: {{org: [linuxkit], image: ['{fake.host}/linuxkit/x']}}\n"
-    assert build(here, text) == 0
-    assert "trust names no keys, so no signature is checked" in capsys.readouterr().err
-    assert build(here, text, "--policy", "require") == 1
-    assert "there is no key" in capsys.readouterr().err
-
-
-def test_a_build_takes_signed_images_only_when_it_has_keys(
-    fake: FakeRegistry, here: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    publish(fake, vector("bundle"), "signed")
-    fake.put("plain", "1", image([{"a": "1"}]))
-    flags = ("--key", str(FOLDER / "cosign.pub"))
-    signed, plain = f"init: ['{fake.host}/signed:1']\n", f"init: ['{fake.host}/plain:1']\n"
-    assert build(here, signed, *flags) == 0
-    assert build(here, plain, *flags) == 1
-    said = capsys.readouterr().err
-    assert f"{fake.host}/plain:1: no good signature" in said.replace("pulling ", "")
-    assert "fix: sign it" in said
-    assert build(here, plain, *flags, "--policy", "warn") == 0
-    assert build(here, plain) == 0
-    assert build(here, plain, *flags) == 1
 
 
 def slow(request: Request) -> Answer | None:
