@@ -22,11 +22,7 @@ from tests.support.images import image
 from tests.support.registry import Answer, FakeRegistry, Request, always
 
 AMD64 = Platform.parse("amd64")
-
-
 KEYS = tuple(key(name) for name in ("ed25519", "cosign"))
-
-
 SIGNED = ("simple", "bundle", "simple-rsa", "simple-p384", "bundle-rsa", "blob")
 
 

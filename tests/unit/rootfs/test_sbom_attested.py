@@ -19,8 +19,6 @@ from tests.support.sboms import TEXT, Document, machine, made
 from tests.support.tools import python_program
 
 SUM = {"algorithm": "SHA1", "checksumValue": "1" * 40}
-
-
 ATTESTED = {
     "spdxVersion": "SPDX-2.3",
     "SPDXID": "SPDXRef-DOCUMENT",
