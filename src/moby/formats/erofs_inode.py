@@ -77,9 +77,19 @@ class Place:
         return cls(owner, size, extended, 0 < tail <= BLOCK_BYTES - head)
 
     @property
+    def head_bytes(self) -> int:
+        """What comes before a tail that is inline."""
+        return self.owner.head_bytes(extended=self.extended)
+
+    @property
     def slot_bytes(self) -> int:
         """What must lie in a row."""
-        return self.owner.head_bytes(extended=self.extended) + (self.size % BLOCK_BYTES if self.inline else 0)
+        return self.head_bytes + (self.size % BLOCK_BYTES if self.inline else 0)
+
+    @property
+    def tail_offset(self) -> int:
+        """How much is in whole blocks."""
+        return self.size - self.size % BLOCK_BYTES
 
     @property
     def blocks(self) -> int:

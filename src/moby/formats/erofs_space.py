@@ -7,6 +7,7 @@ from typing import BinaryIO
 
 from moby.errors import IntegrityError
 from moby.formats.erofs_layout import BLOCK_BYTES, SLOT_BYTES
+from moby.formats.stream import read_all
 
 _OPEN_BLOCKS = 8
 _MAX_BLOCKS = 0xFFFFFFFE
@@ -76,6 +77,17 @@ class Space:
             self._out.seek(self._base + position)
         self._out.write(data)
         self._position = position + len(data)
+
+    def read(self, position: int, size: int) -> bytes:
+        """What was written, or filled into one block."""
+        number, offset = divmod(position, BLOCK_BYTES)
+        for block in self._open:
+            if block.number == number:
+                return bytes(block.data[offset : offset + size])
+        self._out.seek(self._base + position)
+        data = read_all(self._out, size)
+        self._position = position + len(data)
+        return data
 
     def settle(self) -> None:
         """Write the open blocks; from now on slots are filled where they lie."""

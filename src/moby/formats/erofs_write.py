@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
-from array import array
 from collections.abc import Iterable
 from typing import BinaryIO
 from uuid import UUID
 
+from zlib_ng import zlib_ng
+
 from moby.errors import IntegrityError
 from moby.formats.catalog import Catalog, Statistics
-from moby.formats.digests import Digests
 from moby.formats.entry import Entry, Kind, directory
+from moby.formats.erofs_contents import Contents
 from moby.formats.erofs_directories import ROOT, Directories
 from moby.formats.erofs_inode import Owner, Place
 from moby.formats.erofs_layout import (
@@ -29,7 +29,7 @@ _TARGET_BYTES = 4095
 
 
 def write(entries: Iterable[Entry], out: BinaryIO, *, uuid: UUID, time_s: int = 0) -> Statistics:
-    """Write an image to ``out`` from its position on; ``out`` must be seekable and ends after the image.
+    """Write an image to ``out`` from its position on; ``out`` must be seekable and readable, and ends after the image.
 
     Entries may come in any order (a hard link after its file); of two with one path the later wins, and directories
     that nobody names are made, root's, 0755, of ``time_s``, which is also the image's time: what has that time takes
@@ -50,8 +50,7 @@ class _Image:
         self._space = Space(out, 1)
         self._time_s = time_s
         self._catalog = Catalog(Owner.of(directory("", mtime_s=time_s)).encode())
-        self._digests = Digests()
-        self._runs = array("Q")  # of each distinct content: first block, twice, plus one when the tail is there too
+        self._contents = Contents(self._space)
         self._count = 0
         self._data_bytes = self._duplicates = self._duplicate_bytes = 0
 
@@ -114,67 +113,58 @@ class _Image:
     def _bytes(self, entry: Entry, data: bytes, place: Place) -> tuple[int, bool]:
         if len(data) != entry.size:
             raise IntegrityError(f"{entry.size} bytes announced, {len(data)} given", where=entry.path)
-        tail = data[place.blocks * BLOCK_BYTES :]
+        tail = data[place.tail_offset :]
         if not place.blocks:
             return self._inode(place, 0, tail)
-        number = self._digests.number(hashlib.sha256(data).digest())
-        found = self._known(number, place)
-        if found is None:
-            start = self._space.run(place.blocks)
-            whole = data[: place.blocks * BLOCK_BYTES]
-            self._space.write(start * BLOCK_BYTES, whole + bytes(-len(whole) % BLOCK_BYTES))
-            self._keep(number, start, place)
-        else:
-            start, place = found
-        return self._inode(place, start, tail)
+
+        def read(offset: int, count: int) -> bytes:
+            return data[offset : offset + count]
+
+        number = self._contents.number(entry.size, zlib_ng.crc32(data), tail, read)
+        if found := self._contents.find(number, place):
+            return self._again(*found, tail)
+        start = self._space.run(place.blocks)
+        whole = data[: place.blocks * BLOCK_BYTES]
+        self._space.write(start * BLOCK_BYTES, whole + bytes(-len(whole) % BLOCK_BYTES))
+        return self._new(number, place, start, tail)
 
     def _stream(self, entry: Entry, data: BinaryIO, place: Place) -> tuple[int, bool]:
         """Contents that come in pieces: whether they are new is known at their end."""
-        digest = hashlib.sha256()
         start = self._space.run(place.blocks)
-        end, position = (start + place.blocks) * BLOCK_BYTES, start * BLOCK_BYTES
-        left, tail = entry.size, b""
-        while left:
+        first = start * BLOCK_BYTES
+        done, check, tail = 0, 0, b""
+        while left := entry.size - done:
             chunk = data.read(min(left, _CHUNK_BYTES))
             if not chunk:
                 raise IntegrityError(f"{left} bytes are missing at the end", where=entry.path)
-            digest.update(chunk)
-            left -= len(chunk)
-            tail += chunk[max(end - position, 0) :]
-            self._space.write(position, chunk[: max(end - position, 0)])
-            position += len(chunk)
-        if position < end:
-            self._space.write(position, bytes(end - position))
+            check = zlib_ng.crc32(chunk, check)
+            room = max(place.tail_offset - done, 0)
+            self._space.write(first + done, chunk[:room])
+            tail += chunk[room:]
+            done += len(chunk)
         if not place.blocks:
             return self._inode(place, 0, tail)
-        number = self._digests.number(digest.digest())
-        found = self._known(number, place)
-        if found is None:
-            self._keep(number, start, place)
-        else:
-            self._space.rewind(start)
-            start, place = found
-        return self._inode(place, start, tail)
+        if tail and not place.inline:
+            self._space.write(first + place.tail_offset, tail.ljust(BLOCK_BYTES, b"\0"))
 
-    def _known(self, number: int, place: Place) -> tuple[int, Place] | None:
-        """The blocks of an equal file, when they hold as much as ``place`` wants there."""
-        if number == len(self._runs):
-            return None
-        start, whole = self._runs[number] >> 1, self._runs[number] & 1
-        if whole:
-            place = Place(place.owner, place.size, place.extended, inline=False)
-        elif not place.inline and place.size % BLOCK_BYTES:
-            return None
+        def read(offset: int, count: int) -> bytes:
+            return self._space.read(first + offset, count)
+
+        number = self._contents.number(entry.size, check, tail, read)
+        if found := self._contents.find(number, place):
+            self._space.rewind(start)
+            return self._again(*found, tail)
+        return self._new(number, place, start, tail)
+
+    def _again(self, place: Place, start: int, tail: bytes) -> tuple[int, bool]:
         self._duplicates += 1
         self._duplicate_bytes += place.size
-        return start, place
+        return self._inode(place, start, tail)
 
-    def _keep(self, number: int, start: int, place: Place) -> None:
-        value = start << 1 | (not place.inline)
-        if number < len(self._runs):
-            self._runs[number] = value
-        else:
-            self._runs.append(value)
+    def _new(self, number: int, place: Place, start: int, tail: bytes) -> tuple[int, bool]:
+        position, extended = self._inode(place, start, tail)
+        self._contents.keep(number, start, position + place.head_bytes if place.inline else 0)
+        return position, extended
 
     def _inode(self, place: Place, start: int, tail: bytes) -> tuple[int, bool]:
         position = self._space.slot(place.slot_bytes)

@@ -6,7 +6,6 @@ from hypothesis import strategies as st
 
 from moby.errors import IntegrityError
 from moby.formats.catalog import Catalog
-from moby.formats.digests import Digests
 from moby.formats.entry import Kind
 
 DEFAULT = b"made\0\0\0\0"
@@ -84,13 +83,3 @@ def test_what_is_no_directory_holds_nothing(path: str) -> None:
     catalog.add(f"{path}/x/y", Kind.FILE, b"")
     with pytest.raises(IntegrityError, match=f"{path}: holds something"):
         list(catalog.walk())
-
-
-@given(st.lists(st.integers(0, 5000), max_size=4000))
-def test_digests_are_numbered_in_the_order_they_come(values: list[int]) -> None:
-    digests = Digests()
-    expected: dict[int, int] = {}
-    for value in values:
-        digest = value.to_bytes(16, "big")  # all in one corner of the table
-        assert digests.number(digest + b"more") == expected.setdefault(value, len(expected))
-    assert len(digests) == len(expected)

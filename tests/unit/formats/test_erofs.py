@@ -66,7 +66,7 @@ def test_fsck_finds_no_fault(tmp_path: Path, entries: list[Entry]) -> None:
 
 
 def test_fsck_extracts_the_same_files(tmp_path: Path) -> None:
-    with (tmp_path / "image").open("wb") as out:
+    with (tmp_path / "image").open("w+b") as out:
         erofs.write(mixed(), out, uuid=ID, time_s=TIME_S)
     proc.run(["fsck.erofs", f"--extract={tmp_path / 'tree'}", str(tmp_path / "image")])
     check_extracted(mixed(), tmp_path / "tree")

@@ -48,7 +48,7 @@ def test_files_with_the_same_checksum_are_told_apart(codec: Codec, size: int, at
     ]
 
 
-def _neutral(data: bytes) -> bytes:
+def neutral(data: bytes) -> bytes:
     """``data`` and four bytes, after which the checksum is as if nothing had come."""
 
     def four_zeros(state: int) -> int:
@@ -77,7 +77,7 @@ def test_files_whose_sizes_share_their_low_bits_are_told_apart(
 ) -> None:
     """As of two files that differ by 4 GiB, of which a checksum says nothing."""
     monkeypatch.setattr(squashfs_files, "_MASK_32", 0xFFFF)
-    block = _neutral(noise(4092))
+    block = neutral(noise(4092))
     contents = [block + tail, block * 17 + tail]
     entries = [
         Entry(path=str(len(each)), kind=Kind.FILE, size=len(each), data=io.BytesIO(each))
