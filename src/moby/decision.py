@@ -55,10 +55,8 @@ def draft(
     ``seen`` is told the name of each file and the SHA-256 (hex) of its bytes.
     """
 
-    def template(kind: str, argument: str, directory: Path | None) -> str:
-        if kind != "pkg":
-            raise ConfigError(f"unknown template @{kind}:", fix='only "@pkg:NAME" is known')
-        return str(components.reference(argument, directory))
+    def template(name: str, directory: Path | None) -> str:
+        return str(components.reference(name, directory))
 
     def hashed(source: str, text: bytes) -> None:
         if seen is not None:

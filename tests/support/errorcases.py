@@ -100,8 +100,8 @@ def planned(texts: Mapping[str, str]) -> Plan:
     return plan(found.config, shop, architecture="amd64", known=found.faults, order=found.files)
 
 
-def _component(kind: str, argument: str, directory: Path | None) -> str:
-    catalog.directory(argument, directory)
+def _component(name: str, directory: Path | None) -> str:
+    catalog.directory(name, directory)
     return "localhost/moby/component"
 
 

@@ -18,8 +18,8 @@ SITUATIONS = (
 )
 
 
-def named(kind: str, argument: str, directory: Path | None) -> str:
-    catalog.directory(argument, directory)
+def named(name: str, directory: Path | None) -> str:
+    catalog.directory(name, directory)
     return "localhost/moby/component"
 
 

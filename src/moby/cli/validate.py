@@ -100,11 +100,11 @@ def _names(reference: Reference) -> tuple[str, ...]:
     return (str(reference.digest),) if reference.digest is not None else reference.names
 
 
-def name(kind: str, argument: str, directory: Path | None) -> str:
+def name(component: str, directory: Path | None) -> str:
     """An image name for a component that exists. Raises ``ConfigError`` when there is none."""
     from moby.components import catalog
 
-    catalog.directory(argument, directory)
+    catalog.directory(component, directory)
     return "localhost/moby/component"
 
 

@@ -65,12 +65,6 @@ class Components:
         self._known[recipe.reference] = recipe
         return Reference.parse(recipe.reference)
 
-    def template(self, kind: str, argument: str, base: Path | None) -> str:
-        """The image name that ``@pkg:argument`` stands for: what ``config.load`` takes as ``templates``."""
-        if kind != "pkg":
-            raise ConfigError(f"unknown template @{kind}:{argument}")
-        return self.reference(argument, base).expanded
-
     def foresee(self, reference: Reference, platform: Platform) -> Image | None:
         """What ``resolve`` will give, without layers, when it has to build it; None when it has not."""
         recipe = self._known.get(reference.expanded)

@@ -26,10 +26,10 @@ from moby.http import redact
 if TYPE_CHECKING:
     import httpx
 
-# Gives the image that ``@KIND:ARGUMENT`` stands for. The directory is the one that ``./`` in the argument starts from,
+# Gives the image that ``@pkg:NAME`` stands for. The directory is the one that ``./`` in the name starts from,
 # None for a file from the network. It is called for every image of every file, before any check is complete, so it
 # names and does not build; it raises ConfigError for a name that does not exist.
-Templates = Callable[[str, str, Path | None], str]
+Templates = Callable[[str, Path | None], str]
 
 _STDIN = "-"
 _WEB = ("http://", "https://")
@@ -217,11 +217,11 @@ def expand(translation: Translation, templates: Templates, directory: Path | Non
 
 
 def _image(text: str, templates: Templates, directory: Path | None) -> str:
-    kind, colon, argument = text[1:].partition(":")
-    if kind != "pkg" or not colon or not argument:
+    kind, _, name = text[1:].partition(":")
+    if kind != "pkg" or not name:
         fix = 'write "@pkg:NAME" for a component, or "@pkg:./DIRECTORY" for one of your own'
         raise ConfigError(f"unknown template {text[:60]!r}", fix=fix)
-    if directory is None and "/" in argument:
+    if directory is None and "/" in name:
         fix = "use a component by name, or download the file first"
         raise ConfigError(f"{text[:60]!r} names a directory, and this file comes from the network", fix=fix)
-    return templates(kind, argument, directory)
+    return templates(name, directory)

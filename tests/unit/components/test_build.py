@@ -232,11 +232,11 @@ def test_force_builds_again_and_gives_the_same(world: World) -> None:
 
 def test_a_reference_needs_no_build_and_resolves_to_one(world: World) -> None:
     components = world.components()
-    name = components.template("pkg", "./recipe", world.tmp)
+    reference = components.reference("./recipe", world.tmp)
     assert not world.served.asked
-    image = components.resolve(Reference.parse(name), AMD64)
+    image = components.resolve(reference, AMD64)
     assert image is not None
-    assert str(image.reference) == name
+    assert image.reference == reference
     assert components.resolve(Reference.parse("docker.io/library/nginx"), AMD64) is None
     assert components.resolve(Reference.parse("localhost/moby/web:0"), AMD64) is None
 

@@ -47,13 +47,13 @@ class Templates:
     """Names ``@pkg:NAME`` and remembers what it was asked."""
 
     def __init__(self) -> None:
-        self.asked: list[tuple[str, str, Path | None]] = []
+        self.asked: list[tuple[str, Path | None]] = []
 
-    def __call__(self, kind: str, argument: str, directory: Path | None) -> str:
-        self.asked.append((kind, argument, directory))
-        if argument == "missing":
+    def __call__(self, name: str, directory: Path | None) -> str:
+        self.asked.append((name, directory))
+        if name == "missing":
             raise ConfigError("there is no component 'missing'", fix="did you mean 'missive'?")
-        return f"localhost/moby/{Path(argument).name}:1"
+        return f"localhost/moby/{Path(name).name}:1"
 
 
 def loaded(*sources: str, templates: Templates | None = None, stdin: bytes = b"") -> Config:
@@ -136,11 +136,11 @@ volumes: [{name: v, image: "@pkg:data"}]
     templates = Templates()
     config = loaded(written(tmp_path, "a.yml", text), templates=templates)
     assert templates.asked == [
-        ("pkg", "kernel", tmp_path),
-        ("pkg", "init", tmp_path),
-        ("pkg", "./own", tmp_path),
-        ("pkg", "web", tmp_path),
-        ("pkg", "data", tmp_path),
+        ("kernel", tmp_path),
+        ("init", tmp_path),
+        ("./own", tmp_path),
+        ("web", tmp_path),
+        ("data", tmp_path),
     ]
     assert config.kernel and config.onboot and config.services and config.files and config.volumes
     assert (config.kernel.image, config.kernel.cmdline) == ("localhost/moby/kernel:1", "@pkg:not")
@@ -166,7 +166,7 @@ def test_unknown_templates_are_placed_beside_other_faults() -> None:
 def test_local_templates_start_from_their_file_and_not_from_the_network(tmp_path: Path, server: str) -> None:
     templates = Templates()
     loaded("-", templates=templates, stdin=b'init: ["@pkg:./x"]')
-    assert templates.asked == [("pkg", "./x", Path())]
+    assert templates.asked == [("./x", Path())]
     (message,) = failures(f"{server}/local.yml")
     assert "names a directory, and this file comes from the network" in message
 

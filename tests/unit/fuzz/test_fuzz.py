@@ -78,7 +78,7 @@ def read_reference(data: bytes) -> None:
 def read_yaml(data: bytes) -> None:
     """What is read is a configuration; what is not has places."""
     try:
-        parse(data, file="a.yml", templates=lambda kind, argument, directory: f"localhost/moby/{argument}:1")
+        parse(data, file="a.yml", templates=lambda name, directory: f"localhost/moby/{name}:1")
     except ConfigError as error:
         for fault in (error, *error.others):
             assert fault.where.startswith("a.yml"), str(fault)
