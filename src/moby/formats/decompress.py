@@ -11,6 +11,7 @@ import io
 import lzma
 import zlib
 from collections.abc import Callable, Generator
+from functools import partial
 from typing import Any, BinaryIO, Protocol, cast
 
 import zstandard
@@ -22,8 +23,8 @@ BLOCK_BYTES = 1 << 18  # what is read at once elsewhere: it need not be copied, 
 _INPUT_BYTES = 1 << 18
 
 _GZIP_MEMBER = 31  # zlib's window bits: 15, plus 16 for a gzip header and trailer
-_XZ_MEMORY_BYTES = 80 << 20  # xz -9 needs 65 MiB
-_ZSTD_WINDOW_BYTES = 64 << 20
+WINDOW_BYTES = 64 << 20  # xz -9, zstd --ultra -22 --long=26
+_XZ_BYTES = 16 << 20  # what xz needs beside its window
 
 
 class _BrokenError(Exception):
@@ -103,14 +104,14 @@ class _Patient:
         return not self._state.needs_input
 
 
-def _xz() -> _Unpacker:
-    return _Patient(lzma.LZMADecompressor(format=lzma.FORMAT_XZ, memlimit=_XZ_MEMORY_BYTES))
+def _xz(window_bytes: int) -> _Unpacker:
+    return _Patient(lzma.LZMADecompressor(format=lzma.FORMAT_XZ, memlimit=window_bytes + _XZ_BYTES))
 
 
-_UNPACKERS: tuple[tuple[bytes, Callable[[], _Unpacker]], ...] = (
-    (b"\x1f\x8b", _Inflate),
+_UNPACKERS: tuple[tuple[bytes, Callable[[int], _Unpacker]], ...] = (
+    (b"\x1f\x8b", lambda _: _Inflate()),
     (b"\xfd7zXZ\0", _xz),
-    (b"BZh", lambda: _Patient(bz2.BZ2Decompressor())),
+    (b"BZh", lambda _: _Patient(bz2.BZ2Decompressor())),
 )
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 
@@ -220,9 +221,9 @@ class _Frames:
     The library's reader is not part of a cycle: the garbage collector cannot see into it, and its memory is large.
     """
 
-    def __init__(self, stream: BinaryIO) -> None:
+    def __init__(self, stream: BinaryIO, window_bytes: int) -> None:
         self._structure = _Structure(stream)
-        unpacker = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW_BYTES)
+        unpacker = zstandard.ZstdDecompressor(max_window_size=window_bytes)
         packed = cast(BinaryIO, self._structure)
         self._unpacked = unpacker.stream_reader(packed, read_across_frames=True, closefd=False)
 
@@ -284,20 +285,20 @@ class _Joined(io.RawIOBase):
         return len(data)
 
 
-def decompress(stream: BinaryIO, *, where: str = "") -> BinaryIO:
+def decompress(stream: BinaryIO, *, where: str = "", window_bytes: int = WINDOW_BYTES) -> BinaryIO:
     """``stream`` unpacked: gzip, zstd, xz or bzip2 by its first bytes, anything else as it is.
 
     ``read(n)`` gives ``n`` bytes until the end. Raises ``IntegrityError``, naming ``where``, for broken or truncated
-    input and for streams that would need too much memory (zstd windows above 64 MiB, xz above 80 MiB).
+    input and for zstd and xz streams whose window is larger than ``window_bytes``: it is held in memory.
     """
     head = b""
     while len(head) < 6 and (more := stream.read(6 - len(head))):
         head += more
     if head.startswith(_ZSTD_MAGIC):
-        return _checked(_Frames(cast(BinaryIO, _Joined(head, stream))).more, where)
+        return _checked(_Frames(cast(BinaryIO, _Joined(head, stream)), window_bytes).more, where)
     for magic, make in _UNPACKERS:
         if head.startswith(magic):
-            return _checked(_Members(stream, head, make).more, where)
+            return _checked(_Members(stream, head, partial(make, window_bytes)).more, where)
     return cast(BinaryIO, _Joined(head, stream))
 
 

@@ -7,11 +7,13 @@ import errno
 import functools
 import shutil
 import socket
+import tempfile
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import IO
 
 from moby import log, proc
 from moby.artifact import Architecture, Artifact
@@ -32,6 +34,7 @@ from moby.machines.toolset import Finder, Toolset, finder
 _DAEMONIZE_S = 30
 _LAST_WORDS_S = 2
 _END_S = 5
+_ROOM_BYTES = 32 << 20  # for logs and the like, beside an unpacked kernel
 
 
 def run(
@@ -59,10 +62,9 @@ def run(
     try:
         command = _command(boot, options, toolset, held, accelerator)
         chip = tpm.started(toolset.tpm(), held.directory) if options.tpm else contextlib.nullcontext()
-        with chip as tpm_end:
-            return _start(command, options, context, held, attach=attach, tpm_end=tpm_end)
+        with chip as tpm_end, _unpacked(boot, options, held, accelerator) as kernel:
+            return _start(command, options, context, held, attach=attach, tpm_end=tpm_end, kernel=kernel)
     finally:
-        held.vmlinux.unlink(missing_ok=True)  # QEMU has read it
         held.release()  # QEMU has its own hold by now, or there is none
 
 
@@ -117,7 +119,7 @@ def _command(boot: Boot, options: RunOptions, toolset: Toolset, held: State, acc
         channels=Channels(control=-1, qmp=-1, console=-1, console_log=held.console_log),
         pidfile=held.pidfile,
         network=Network(networking=options.networking, mac=held.mac(), publish=options.publish),
-        kernel=_kernel(boot, options, held, accelerator),
+        kernel=boot.kernel.absolute() if boot.kernel is not None else None,
         initrd=boot.initrd.absolute() if boot.initrd is not None else None,
         cmdline=_ends_on_panic(boot),
         firmware=_firmware(boot, options, toolset, held),
@@ -131,18 +133,34 @@ def _command(boot: Boot, options: RunOptions, toolset: Toolset, held: State, acc
     )
 
 
-def _kernel(boot: Boot, options: RunOptions, held: State, accelerator: str) -> Path | None:
-    """The kernel file QEMU loads. Where it emulates, that is an unpacked copy: see ``vmlinux``."""
-    if boot.kernel is None:
-        return None
-    emulates = accelerator == commandline.TCG and boot.architecture is Architecture.AMD64
-    if emulates and not _wants_firmware(boot, options):
+@contextlib.contextmanager
+def _unpacked(boot: Boot, options: RunOptions, held: State, accelerator: str) -> Iterator[IO[bytes] | None]:
+    """The unpacked kernel, in a file without a name, where QEMU is to load that; see ``vmlinux`` for why and when.
+
+    QEMU has it open as long as the machine runs.
+    """
+    if (
+        boot.kernel is None
+        or accelerator != commandline.TCG
+        or boot.architecture is not Architecture.AMD64
+        or _wants_firmware(boot, options)
+        or options.gui
+        or options.tpm
+        or options.devices
+    ):
+        yield None
+        return
+    with contextlib.ExitStack() as opened:
+        found: IO[bytes] | None = None
         try:
-            if vmlinux.unpack(boot.kernel, held.vmlinux):
-                return held.vmlinux
+            spool = opened.enter_context(tempfile.TemporaryFile(dir=held.directory))
+            if vmlinux.unpack(boot.kernel, spool) and shutil.disk_usage(held.directory).free > _ROOM_BYTES:
+                found = spool
         except OSError as error:
             log.debug(f"the kernel unpacks itself: {error}")
-    return boot.kernel.absolute()
+        if found is None:
+            opened.close()  # it may have filled the disk
+        yield found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,11 +213,15 @@ def _start(
     *,
     attach: bool,
     tpm_end: socket.socket | None,
+    kernel: IO[bytes] | None,
 ) -> Machine:
     with contextlib.ExitStack() as undo:  # all of it, unless the machine starts
         sockets = _sockets(held, undo, attach=attach, tpm_end=tpm_end)
-        words = commandline.argv(replace(command, channels=sockets.channels))
         descriptors = [held.lock, *(end.fileno() for end in sockets.inherited)]
+        if kernel is not None:
+            descriptors.append(kernel.fileno())
+            command = replace(command, kernel=Path(f"/dev/fd/{kernel.fileno()}"))
+        words = commandline.argv(replace(command, channels=sockets.channels))
         child = Child(words, output=held.qemu_log, pass_fds=descriptors)
         undo.callback(child.wait, _END_S)
         undo.callback(child.kill)
@@ -211,6 +233,8 @@ def _start(
         monitor = Monitor(sockets.control)
         undo.callback(monitor.close)
         _greet(monitor, child, held)
+        if command.gui and (said := _said(held)):
+            log.info(said)  # where there is no desktop: at which port the screen is
         held.record(_facts(command, process.pid, held), context.work)
         undo.pop_all()
     return Machine(

@@ -64,6 +64,7 @@ class Monitor:
         except concurrent.futures.CancelledError as error:
             raise PlatformError(f"QEMU is gone, cannot {command}") from error
         except _LOST as error:
+            answer.cancel()  # in vain, unless it was the time that ended
             raise PlatformError(f"QEMU does not take {command}: {str(error) or 'timed out'}") from error
 
     @property
@@ -111,7 +112,7 @@ class Monitor:
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         try:
             await client.disconnect()
-        except _LOST as error:
+        except Exception as error:  # such as one that words which are no text led to
             log.debug(f"QEMU's monitor ended: {error}")
         finally:
             for task in (collect, *ends):

@@ -5,7 +5,7 @@ happened to the tool, and no process id has to be trusted. ``mac-addr`` stays, s
 disks, UEFI variables and what a TPM keeps stay too. The rest is made anew on each run, and stays until then:
 
     lock mac-addr qemu.pid qmp.sock console.sock console.log qemu.log machine.json exit-status data.iso uefi-vars.fd
-    disk*.img tpm/ swtpm.log; while QEMU starts, vmlinux
+    disk*.img tpm/ swtpm.log
 """
 
 from __future__ import annotations
@@ -31,16 +31,7 @@ _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 _UNIX_PATH_LIMIT = 100  # sun_path holds 104 (macOS) or 108 bytes (Linux)
 _CLAIM_TRIES, _CLAIM_PAUSE_S = 5, 0.02
 _ENDED_KEPT = 100
-_VOLATILE = (
-    "qemu.pid",
-    "qmp.sock",
-    "console.sock",
-    "console.log",
-    "qemu.log",
-    "machine.json",
-    "exit-status",
-    "vmlinux",
-)
+_VOLATILE = ("qemu.pid", "qmp.sock", "console.sock", "console.log", "qemu.log", "machine.json", "exit-status")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +58,6 @@ class State:
         self.pidfile = directory / "qemu.pid"
         self.console_log = directory / "console.log"
         self.qemu_log = directory / "qemu.log"
-        self.vmlinux = directory / "vmlinux"
 
     @classmethod
     def claim(cls, directory: Path) -> State:

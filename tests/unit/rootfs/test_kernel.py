@@ -101,15 +101,31 @@ def bzimage(payload: bytes, *, size_appended: bool = False) -> bytes:
     return bytes(setup) + bytes(64) + payload + b"trailer"
 
 
+def kernels_zstd(data: bytes) -> bytes:
+    """As a kernel's build does: from a pipe, with ``--ultra -22``, whose window is 128 MiB."""
+    packer = zstandard.ZstdCompressor(
+        compression_params=zstandard.ZstdCompressionParameters(window_log=27)
+    ).compressobj()
+    return packer.compress(data) + packer.flush()
+
+
+def kernels_xz(data: bytes) -> bytes:
+    """As a kernel's build does, with the x86 filter and a large dictionary."""
+    filters = [{"id": lzma.FILTER_X86}, {"id": lzma.FILTER_LZMA2, "dict_size": 128 << 20, "preset": 0}]
+    return lzma.compress(data, filters=filters, check=lzma.CHECK_CRC32)
+
+
 @pytest.mark.parametrize(
     "kernel",
     [
         gzip.compress(b"vmlinux" * 1000),
         bzimage(gzip.compress(b"vmlinux" * 1000)),
         bzimage(zstandard.compress(b"vmlinux" * 1000), size_appended=True),
+        bzimage(kernels_zstd(b"vmlinux" * 1000), size_appended=True),
         bzimage(lzma.compress(b"vmlinux" * 1000), size_appended=True),
+        bzimage(kernels_xz(b"vmlinux" * 1000), size_appended=True),
     ],
-    ids=["gzip", "bzImage-gzip", "bzImage-zstd", "bzImage-xz"],
+    ids=["gzip", "bzImage-gzip", "bzImage-zstd", "bzImage-zstd-22", "bzImage-xz", "bzImage-xz-128M"],
 )
 def test_a_kernel_is_unpacked_when_asked(tmp_path: Path, kernel: bytes) -> None:
     made = built(tmp_path, "tar: none", {"kernel": kernel})
