@@ -1,7 +1,7 @@
 """The figures of the README, for examples/web.yml on this machine.
 
-python benchmarks/figures.py            all of them
-python benchmarks/figures.py --quick    without the search for the smallest memory
+python -m benchmarks.figures            all of them
+python -m benchmarks.figures --quick    without the search for the smallest memory
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
+
+from benchmarks.cost import measure
 
 import moby
 from moby import proc
@@ -83,9 +85,7 @@ def build_peak_mib() -> float:
     """The most memory one build holds, with everything to be written anew."""
     with tempfile.TemporaryDirectory() as folder:
         words = [sys.executable, "-m", "moby", "-q", "build", "--dir", folder, str(YAML)]
-        child = proc.start(words, stdout=-3)
-        _, _, usage = os.wait4(child.pid, 0)
-    return usage.ru_maxrss / 1024
+        return measure(words, Path(folder), dict(os.environ)).peak_mib
 
 
 def main() -> None:

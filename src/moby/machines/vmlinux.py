@@ -1,6 +1,6 @@
 """The kernel inside an x86 bzImage, which QEMU starts by itself where it would have to emulate the unpacking.
 
-Emulated, a kernel that unpacks and relocates itself takes a quarter of a boot to the first page; here it takes a
+Emulated, a kernel that unpacks and relocates itself takes about a fifth of a boot to the first page; here it takes a
 fraction of a second. What runs is the same kernel, entered at its PVH entry, at the address it was linked for: so its
 addresses are not random. It gets no screen from the firmware, and its initrd lies right below the 160 KiB in which QEMU
 expects the ACPI tables, of which there are more with some devices.
