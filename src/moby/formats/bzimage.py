@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import BinaryIO, cast
 
 from moby.errors import ConfigError, IntegrityError
+from moby.formats import kernelimage
 from moby.formats.decompress import decompress
 from moby.formats.stream import Body, Source
 
@@ -18,11 +19,6 @@ _WITH_SIZE = (b"\x28\xb5\x2f\xfd", b"\xfd7zXZ\0", b"BZh")
 _WINDOW_BYTES = 128 << 20  # what a kernel's build tells zstd and xz to use
 
 
-def is_bzimage(head: bytes) -> bool:
-    """Whether a file that begins so is an x86 kernel with a setup header."""
-    return len(head) >= _SETUP_BYTES and head[0x1FE:0x200] == b"\x55\xaa" and head[0x202:0x206] == b"HdrS"
-
-
 def payload(source: Source, size: int) -> BinaryIO:
     """The unpacked payload of the bzImage of ``size`` bytes at which ``source`` is.
 
@@ -30,7 +26,7 @@ def payload(source: Source, size: int) -> BinaryIO:
     ``IntegrityError`` where it is broken, which may also come while it is read.
     """
     head = source.peek(_SETUP_BYTES)
-    if not is_bzimage(head):
+    if len(head) < _SETUP_BYTES or kernelimage.identify(head) != ("bzImage", "amd64"):
         raise ConfigError("no compressed kernel or no supported format found", where=source.where)
     setup_sectors = head[0x1F1] or 4
     offset = int.from_bytes(head[0x248:0x24C], "little") + (setup_sectors + 1) * 512
