@@ -250,12 +250,13 @@ class FakeRegistry:
             do_HEAD = do_POST = do_PATCH = do_PUT = do_GET
 
             def _body(self, path: str) -> bytes | None:
-                """What was sent; None when it was cut, as the test wants it."""
+                """What was sent; None when it was cut, as the test wants it, or by a client that went away."""
                 length = int(self.headers.get("Content-Length", 0))
-                if not registry.cuts or length <= registry.cuts[0]:
-                    return self.rfile.read(length)
+                is_cut = bool(registry.cuts) and length > registry.cuts[0]
+                part = self.rfile.read(registry.cuts.pop(0) if is_cut else length)
+                if len(part) == length:
+                    return part
                 session = registry.uploads.sessions.get(path.rpartition("/")[2])
-                part = self.rfile.read(registry.cuts.pop(0))
                 if session is not None:
                     session += part
                 return None

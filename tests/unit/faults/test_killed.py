@@ -9,6 +9,7 @@ import json
 import os
 import random
 import shutil
+import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -170,3 +171,15 @@ def whole(fake: FakeRegistry) -> None:
         document = json.loads(data)
         for each in [document["config"], *document["layers"]] if "config" in document else []:
             assert each["digest"] in fake.blobs
+
+
+def test_a_manifest_that_was_cut_short_is_not_taken() -> None:
+    head = b"PUT /v2/x/manifests/1 HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n"
+    with FakeRegistry() as fake:
+        host, _, port = fake.host.rpartition(":")
+        for sent in (b"", b"{}"):
+            with socket.create_connection((host, int(port))) as client:
+                client.sendall(head + sent)
+                client.shutdown(socket.SHUT_WR)
+                assert client.recv(1) == b""  # no answer: who asked is gone
+        assert fake.manifests == {}
