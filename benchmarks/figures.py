@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import socket
 import sys
 import tempfile
 import time
@@ -16,6 +15,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
 
+from benchmarks.boot import free_port
 from benchmarks.cost import measure
 
 import moby
@@ -27,12 +27,6 @@ from moby.machines.options import RunOptions
 YAML = Path(__file__).parents[1] / "examples/web.yml"
 RUNS = 5
 STEP_MIB = 8
-
-
-def free_port() -> int:
-    """A port nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
 
 
 def page_s(artifacts: Sequence[Artifact], memory_mib: int | None = None, patience_s: float = 60) -> float:
